@@ -110,3 +110,18 @@ func Message(err error) string {
 	}
 	return e.Err.Error()
 }
+
+// explain gives an error of the context package its sentinel.
+func explain(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrTimeout), errors.Is(err, ErrCanceled):
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		return Errorf(ErrTimeout, "timeout: %w", err)
+	case errors.Is(err, context.Canceled):
+		return Errorf(ErrCanceled, "canceled: %w", err)
+	}
+	return err
+}

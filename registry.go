@@ -1,0 +1,388 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Options configure a [Registry]. Nil means the defaults.
+type Options struct {
+	// Policy decides on every operation of every unit. Default: everything is allowed.
+	Policy Policy
+	// Limits hold for stores whose definition sets none. Default: see [Limits].
+	Limits Limits
+	// Observe is told of every operation when it has ended, refused ones included, and of the life of stores. It is called on the goroutine of the operation,
+	// must be safe for concurrent use, and must not call back into the registry. Default: none, and then no clock is read.
+	Observe func(ctx context.Context, e Event)
+	// Logger gets what has no caller to return to: stores opened and closed, cleanups that panicked. Default: nothing is logged.
+	Logger *slog.Logger
+	// Default supplies the definition of an id that was not defined, at its first use; false means that there is no such store. It is called
+	// without locks held, perhaps by several goroutines at once for one id, of which one answer is kept. Default: no such store.
+	Default func(id string) (Definition, bool)
+}
+
+// A Policy decides whether a unit may do one operation: nil allows, an error refuses, as [ErrDenied] with the text of the error. It is
+// called before anything is sent, on the goroutine of the operation, once for each key of a batch.
+type Policy func(ctx context.Context, a Access) error
+
+// Access is what a [Policy] decides on.
+type Access struct {
+	Unit  string // name of the unit of work
+	Store string // id of the store
+	Op    Op     // operation
+	Key   string // "namespace:name", without the prefix of the store; for a listing the prefix asked for
+}
+
+// A Registry holds the named stores of one host program. Its methods are safe for concurrent use.
+type Registry struct {
+	policy  Policy
+	limits  Limits
+	observe func(ctx context.Context, e Event)
+	log     *slog.Logger
+	lookup  func(id string) (Definition, bool)
+	err     error // what was wrong with the options, answered by Define
+
+	mu     sync.Mutex
+	stores map[string]*instance // present definition of each id
+	conns  map[any]*conn        // by Connection, or by instance where that is nil
+	leases int                  // live ones
+	opens  int                  // attempts to open that are under way
+	closed bool
+	idle   chan struct{} // closed when closed is true, leases is 0 and opens is 0
+}
+
+// An instance is one definition of one id. Its fields up to the blank line do not change once driver is set.
+type instance struct {
+	id      string
+	def     Definition
+	prefix  string // "" or with its colon
+	reg     *Registry
+	driver  Driver // nil until first use
+	batcher Batcher
+	counter Counter
+	info    Info
+	timeout time.Duration // of each operation; 0: none
+	maxVal  int           // longest value
+
+	conn    *conn // held from first use until the instance is retired and its last lease has ended
+	leases  int
+	retired bool
+}
+
+// New returns a Registry without stores. The caller ends it with [Registry.Close].
+func New(o *Options) *Registry {
+	if o == nil {
+		o = &Options{}
+	}
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Registry{
+		policy: o.Policy, limits: o.Limits.WithDefaults(), observe: o.Observe, log: log, lookup: o.Default,
+		err:    o.Limits.check(),
+		stores: map[string]*instance{}, conns: map[any]*conn{}, idle: make(chan struct{}),
+	}
+}
+
+// Define adds a store. Nothing is opened before its first use. An empty id, one that is defined already and a bad definition are
+// an [ErrInvalid].
+func (r *Registry) Define(id string, d Definition) error {
+	in, err := r.newInstance(id, d)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return errClosed
+	}
+	if r.stores[id] != nil {
+		return Errorf(ErrInvalid, "store %q is defined already: use Replace", id)
+	}
+	r.stores[id] = in
+	return nil
+}
+
+// Replace swaps the definition of a store under load. The new one is opened first: if that fails the old one goes on serving and the
+// error is returned. Handles acquired from then on use the new one; those that are held finish on the old one, which is closed when the last of
+// them is released.
+func (r *Registry) Replace(ctx context.Context, id string, d Definition) error {
+	in, err := r.newInstance(id, d)
+	if err != nil {
+		return err
+	}
+	if err := r.defined(id); err != nil {
+		return err
+	}
+	if err := r.open(ctx, in); err != nil {
+		return &Error{Store: id, Op: OpOpen, Err: err}
+	}
+	r.mu.Lock()
+	old := r.stores[id]
+	if old == nil || r.closed {
+		in.retired = true
+		idle := r.settle(in)
+		r.mu.Unlock()
+		r.shut(ctx, idle)
+		return r.defined(id)
+	}
+	r.stores[id] = in
+	old.retired = true
+	idle := r.settle(old)
+	r.mu.Unlock()
+	r.shut(ctx, idle)
+	return nil
+}
+
+// Remove hides a store at once: from then on its id is [ErrStoreNotFound], unless Options.Default supplies it again. Handles that are held go on working; the connection
+// is closed when the last of them is released.
+func (r *Registry) Remove(id string) error {
+	r.mu.Lock()
+	in := r.stores[id]
+	if in == nil {
+		r.mu.Unlock()
+		return notFound(id)
+	}
+	delete(r.stores, id)
+	in.retired = true
+	idle := r.settle(in)
+	r.mu.Unlock()
+	r.shut(context.Background(), idle)
+	return nil
+}
+
+// Check opens a store if it is not open and asks its backend for one key, for readiness probes. It passes no policy and needs no unit.
+func (r *Registry) Check(ctx context.Context, id string) error {
+	in, err := r.acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer r.release(ctx, in)
+	if in.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, in.timeout)
+		defer cancel()
+	}
+	if _, err := in.driver.Has(ctx, in.prefix+"luastore:check"); err != nil {
+		return &Error{Store: id, Op: OpHas, Err: explain(err)}
+	}
+	return nil
+}
+
+// Close ends the registry: it refuses new leases at once, waits for the live ones until ctx ends, then closes every connection, which
+// makes calls in flight return. It returns what closing reported, and an [ErrTimeout] if it did not wait for all leases. Calling
+// it again waits again and closes nothing twice.
+func (r *Registry) Close(ctx context.Context) error {
+	r.refuse()
+	var errs []error
+	select {
+	case <-r.idle:
+	case <-ctx.Done():
+		if n := r.live(); n > 0 {
+			errs = append(errs, Errorf(ErrTimeout, "registry closed while %d leases were live", n))
+		}
+	}
+	return errors.Join(append(errs, r.closeAll()...)...)
+}
+
+// refuse makes the registry refuse new leases and ends the attempts to open.
+func (r *Registry) refuse() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	for _, c := range r.conns {
+		if c.driver == nil {
+			c.opening.cancel()
+		}
+	}
+	r.signalIdle()
+}
+
+// closeAll closes every connection, waits for those that are being closed elsewhere, and returns what failed.
+func (r *Registry) closeAll() []error {
+	r.mu.Lock()
+	for _, in := range r.stores {
+		in.retired = true
+	}
+	var mine, others []*conn
+	for _, c := range r.conns {
+		switch {
+		case c.closing != nil:
+			others = append(others, c)
+		case c.driver != nil:
+			c.closing = make(chan struct{})
+			mine = append(mine, c)
+		}
+	}
+	r.mu.Unlock()
+	var errs []error
+	for _, c := range mine {
+		errs = append(errs, r.shut(context.Background(), c))
+	}
+	for _, c := range others {
+		<-c.closing
+	}
+	return errs
+}
+
+var errClosed = Errorf(ErrUnavailable, "store unavailable: the registry is closed")
+
+func notFound(id string) error { return Errorf(ErrStoreNotFound, "store not found: %q", id) }
+
+// newInstance checks a definition.
+func (r *Registry) newInstance(id string, d Definition) (*instance, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	d, err := d.complete(r.limits)
+	if err != nil {
+		return nil, Errorf(ErrInvalid, "store %q: %w", id, err)
+	}
+	in := &instance{id: id, def: d, reg: r}
+	if d.Prefix != "" {
+		in.prefix = d.Prefix + ":"
+	}
+	return in, nil
+}
+
+// checkID reports an id that no store can have.
+func checkID(id string) error {
+	if id == "" {
+		return Errorf(ErrInvalid, "invalid store id: want a non-empty string")
+	}
+	return checkText("store id", id)
+}
+
+// defined reports whether id is no store, or the registry closed.
+func (r *Registry) defined(id string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return errClosed
+	}
+	if r.stores[id] == nil {
+		return notFound(id)
+	}
+	return nil
+}
+
+func (r *Registry) live() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.leases
+}
+
+// acquire returns the present instance of id, open, with one more lease.
+func (r *Registry) acquire(ctx context.Context, id string) (*instance, error) {
+	for {
+		in, open, err := r.lease(id)
+		if err != nil || open {
+			return in, err
+		}
+		if err := r.open(ctx, in); err != nil {
+			return nil, &Error{Store: id, Op: OpOpen, Err: err}
+		}
+	}
+}
+
+// lease returns the present instance of id, leased if it is open.
+func (r *Registry) lease(id string) (in *instance, open bool, err error) {
+	r.mu.Lock()
+	if in = r.stores[id]; in == nil && r.lookup != nil && !r.closed {
+		r.mu.Unlock()
+		if err := r.supply(id); err != nil {
+			return nil, false, err
+		}
+		r.mu.Lock()
+		in = r.stores[id]
+	}
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return nil, false, errClosed
+	case in == nil:
+		return nil, false, notFound(id)
+	case in.driver == nil:
+		return in, false, nil
+	}
+	in.leases++
+	r.leases++
+	return in, true, nil
+}
+
+// supply defines id as Options.Default says.
+func (r *Registry) supply(id string) error {
+	if err := checkID(id); err != nil {
+		return err
+	}
+	d, ok := r.lookup(id)
+	if !ok {
+		return notFound(id)
+	}
+	in, err := r.newInstance(id, d)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stores[id] == nil && !r.closed {
+		r.stores[id] = in
+	}
+	return nil
+}
+
+// current reports whether in is what its id stands for.
+func (r *Registry) current(in *instance) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stores[in.id] == in && !r.closed
+}
+
+// release gives one lease back.
+func (r *Registry) release(ctx context.Context, in *instance) {
+	r.mu.Lock()
+	in.leases--
+	r.leases--
+	r.signalIdle()
+	idle := r.settle(in)
+	r.mu.Unlock()
+	r.shut(ctx, idle)
+}
+
+// signalIdle tells Close that nothing is live. r.mu is held.
+func (r *Registry) signalIdle() {
+	if !r.closed || r.leases > 0 || r.opens > 0 {
+		return
+	}
+	select {
+	case <-r.idle:
+	default:
+		close(r.idle)
+	}
+}
+
+// settle gives up the connection of an instance that nothing uses any more, and returns it if it must be shut. r.mu is held.
+func (r *Registry) settle(in *instance) *conn {
+	if !in.retired || in.leases > 0 || in.conn == nil {
+		return nil
+	}
+	c := in.conn
+	in.conn = nil
+	return r.drop(c)
+}
+
+// tell passes an event of the life of a store to the observer.
+func (r *Registry) tell(ctx context.Context, e Event, start time.Time) {
+	if r.observe == nil {
+		return
+	}
+	e.Duration = time.Since(start)
+	r.observe(ctx, e)
+}

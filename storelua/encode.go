@@ -1,0 +1,239 @@
+package storelua
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/luastore/store/value"
+)
+
+// maxGap is how many absent positions the array parts of one value may have in all. A Lua state keeps a slot of 16 bytes for every position up
+// to the largest integer key below lua.MaxArrayIndex, so that {[10000000]=true}, seven bytes when stored, would take 160 MB
+// when read.
+const maxGap = 1 << 17
+
+// An encoder writes one Lua value.
+type encoder struct {
+	b      []byte
+	limits value.Limits
+	nodes  int // that may still come
+	depth  int // that may still be entered
+	gap    int // that may still be left
+}
+
+// encoders keeps the buffers of encoders.
+var encoders = sync.Pool{New: func() any { return &encoder{b: make([]byte, 0, 512)} }}
+
+// maxPooled is the largest buffer that is kept.
+const maxPooled = 64 << 10
+
+// Encode returns the stored form of a Lua value, which the caller owns. Metatables are ignored and access is raw; a table used twice is
+// stored twice. What cannot be stored (nil, functions, userdata, threads, channels, NaN as key, cycles, arrays with too many holes) is a [value.ErrInvalid] or, beyond
+// limits, a [value.ErrTooLarge]; both name the place.
+func Encode(v lua.LValue, limits value.Limits) ([]byte, error) {
+	e := encoders.Get().(*encoder)
+	e.limits = limits.WithDefaults()
+	e.nodes, e.depth, e.gap = e.limits.Nodes-1, e.limits.Depth, maxGap
+	err := e.value(v)
+	if err == nil && len(e.b) > e.limits.Bytes {
+		err = value.TooLong(e.limits.Bytes)
+	}
+	var out []byte
+	if err == nil {
+		out = slices.Clone(e.b)
+	}
+	if cap(e.b) <= maxPooled {
+		e.b = e.b[:0]
+		encoders.Put(e)
+	}
+	return out, err
+}
+
+// value appends one value and everything in it.
+func (e *encoder) value(v lua.LValue) error {
+	switch v := v.(type) {
+	case lua.LString:
+		return e.string(string(v))
+	case lua.LNumber:
+		e.b = value.AppendNumber(e.b, float64(v))
+		return nil
+	case lua.LBool:
+		e.b = value.AppendBool(e.b, bool(v))
+		return nil
+	case *lua.LTable:
+		return e.table(v)
+	}
+	return value.Unstorable(article(v))
+}
+
+// string appends a string, unless it alone is beyond the limit: a copy of it would be the cost of a mistake.
+func (e *encoder) string(s string) error {
+	if len(e.b)+len(s) > e.limits.Bytes {
+		return value.TooLong(e.limits.Bytes)
+	}
+	e.b = value.AppendString(e.b, s)
+	return nil
+}
+
+// article names what cannot be stored.
+func article(v lua.LValue) string {
+	if v == nil || v == lua.LNil {
+		return "nil"
+	}
+	return "a " + v.Type().String()
+}
+
+// table appends a table: as an array where its keys are 1 to n, else as a map.
+func (e *encoder) table(t *lua.LTable) error {
+	if e.depth == 0 {
+		return value.TooDeep(e.limits.Depth)
+	}
+	e.depth--
+	err := e.contents(t)
+	e.depth++
+	return err
+}
+
+func (e *encoder) contents(t *lua.LTable) error {
+	last := t.MaxN()
+	if last > e.nodes+e.gap {
+		return e.beyond(last)
+	}
+	n := 0
+	for i := 1; i <= last; i++ {
+		if t.RawGetInt(i) != lua.LNil {
+			n++
+		}
+	}
+	if e.gap -= last - n; e.gap < 0 {
+		return e.beyond(last)
+	}
+	if k, _ := hash(t, last); n == last && k == lua.LNil {
+		return e.array(t, n)
+	}
+	return e.pairs(t, last)
+}
+
+// beyond reports an array part that a reader would not build.
+func (e *encoder) beyond(last int) error {
+	if e.gap >= 0 && last <= e.limits.Nodes+maxGap {
+		return value.TooMany(e.limits.Nodes)
+	}
+	return value.Unstorable(fmt.Sprintf("the integer key %d, which leaves too many positions below it empty (use a string key)", last))
+}
+
+// hash returns the first key behind the array part of a table, which ends at last, and its element.
+func hash(t *lua.LTable, last int) (k, v lua.LValue) {
+	if last == 0 {
+		return t.Next(lua.LNil) // Next(LNumber(0)) would skip a key
+	}
+	return t.Next(lua.LNumber(last))
+}
+
+// array appends a table whose keys are 1 to n.
+func (e *encoder) array(t *lua.LTable, n int) error {
+	if e.nodes -= n; e.nodes < 0 {
+		return value.TooMany(e.limits.Nodes)
+	}
+	e.b = value.AppendArrayHeader(e.b, n)
+	for i := 1; i <= n; i++ {
+		if err := e.value(t.RawGetInt(i)); err != nil {
+			return value.AtIndex(err, float64(i))
+		}
+	}
+	return e.tooLong()
+}
+
+// tooLong stops a value that has grown beyond the limit before it grows further.
+func (e *encoder) tooLong() error {
+	if len(e.b) > e.limits.Bytes {
+		return value.TooLong(e.limits.Bytes)
+	}
+	return nil
+}
+
+// pairs appends a table that is no array. How many elements it has is known when they are written: counting them first would walk the table twice.
+func (e *encoder) pairs(t *lua.LTable, last int) error {
+	head := len(e.b)
+	e.b = append(e.b, 0)
+	n := 0
+	for i := 1; i <= last; i++ {
+		v := t.RawGetInt(i)
+		if v == lua.LNil {
+			continue
+		}
+		n++
+		if err := e.pair(lua.LNumber(i), v); err != nil {
+			return err
+		}
+	}
+	for k, v := hash(t, last); k != lua.LNil; k, v = t.Next(k) {
+		n++
+		if err := e.pair(k, v); err != nil {
+			return err
+		}
+	}
+	e.header(head, n)
+	return e.tooLong()
+}
+
+// header puts the header of a map of n pairs in the place of the byte at i.
+func (e *encoder) header(i, n int) {
+	var buf [5]byte
+	h := value.AppendMapHeader(buf[:0], n)
+	if len(h) == 1 {
+		e.b[i] = h[0]
+		return
+	}
+	e.b = slices.Replace(e.b, i, i+1, h...)
+}
+
+// pair appends one key and its element.
+func (e *encoder) pair(k, v lua.LValue) error {
+	if e.nodes--; e.nodes < 0 {
+		return value.TooMany(e.limits.Nodes)
+	}
+	err := e.key(k)
+	if err == nil {
+		err = e.value(v)
+	}
+	if err != nil {
+		return at(err, k)
+	}
+	return nil
+}
+
+// key appends one key.
+func (e *encoder) key(k lua.LValue) error {
+	switch k := k.(type) {
+	case lua.LString:
+		return e.string(string(k))
+	case lua.LNumber:
+		if math.IsNaN(float64(k)) {
+			return value.Unstorable("NaN as key")
+		}
+		e.b = value.AppendNumber(e.b, float64(k)+0) // -0 and 0 are one key
+		return nil
+	case lua.LBool:
+		e.b = value.AppendBool(e.b, bool(k))
+		return nil
+	}
+	return value.Unstorable(article(k) + " as key")
+}
+
+// at places err at a key.
+func at(err error, k lua.LValue) error {
+	switch k := k.(type) {
+	case lua.LString:
+		return value.AtKey(err, string(k))
+	case lua.LNumber:
+		return value.AtIndex(err, float64(k))
+	case lua.LBool:
+		return value.AtBool(err, bool(k))
+	}
+	return err
+}

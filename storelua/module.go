@@ -1,0 +1,301 @@
+package storelua
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/luastore/store"
+)
+
+// Preload makes require("store") work in L. It registers [Loader] and nothing else.
+func Preload(L *lua.LState) { L.PreloadModule("store", Loader) }
+
+// Loader is the loader of the module: it pushes a fresh one.
+func Loader(L *lua.LState) int {
+	handles := sealed(L, "store", methods)
+	L.SetField(handles, "__tostring", L.NewFunction(handleString))
+	module := L.NewUserData()
+	module.Metatable = sealed(L, "store module", map[string]lua.LGFunction{
+		"get": func(L *lua.LState) int { return open(L, handles) },
+	})
+	L.Push(module)
+	return 1
+}
+
+// methods are what a store can do.
+var methods = map[string]lua.LGFunction{
+	"get": get, "set": set, "delete": remove, "has": has, "release": release,
+	"ttl": ttl, "touch": touch, "info": info,
+}
+
+// sealed returns a metatable through which a userdata has functions that no script can change or look behind.
+func sealed(L *lua.LState, name string, funcs map[string]lua.LGFunction) *lua.LTable {
+	mt := L.CreateTable(0, 4)
+	L.SetField(mt, "__index", L.SetFuncs(L.CreateTable(0, len(funcs)), funcs))
+	L.SetField(mt, "__metatable", lua.LString(name))
+	L.SetField(mt, "__newindex", L.NewFunction(func(L *lua.LState) int {
+		L.RaiseError("cannot change %s: it is read-only", name)
+		return 0
+	}))
+	L.SetField(mt, "__tostring", L.NewFunction(func(L *lua.LState) int {
+		L.Push(lua.LString(name))
+		return 1
+	}))
+	return mt
+}
+
+// open is store.get(id).
+func open(L *lua.LState, handles *lua.LTable) int {
+	id, ok := L.Get(1).(lua.LString)
+	if !ok {
+		return fail(L, store.Errorf(store.ErrInvalid, "invalid store id: want a string, got %s", typeName(L.Get(1))))
+	}
+	h, err := store.Get(L.Context(), string(id))
+	if err != nil {
+		return fail(L, err)
+	}
+	ud := L.NewUserData()
+	ud.Value = h
+	ud.Metatable = handles
+	return done(L, ud)
+}
+
+// self returns the store that a method was called on. A wrong one raises, as the mistake is in the script's syntax.
+func self(L *lua.LState) *store.Handle {
+	if ud, ok := L.Get(1).(*lua.LUserData); ok {
+		if h, ok := ud.Value.(*store.Handle); ok {
+			return h
+		}
+	}
+	L.RaiseError("bad self: want a store, got %s; call methods with a colon, as in s:get(key)", typeName(L.Get(1)))
+	return nil
+}
+
+// keyOf returns argument 2, which must be a string: numbers are not coerced.
+func keyOf(L *lua.LState) (string, error) {
+	if key, ok := L.Get(2).(lua.LString); ok {
+		return string(key), nil
+	}
+	return "", store.Errorf(store.ErrInvalid, `invalid key: want a string "namespace:name", got %s`, typeName(L.Get(2)))
+}
+
+// ttlOf returns the ttl in argument n, or none if that is absent.
+func ttlOf(L *lua.LState, n int, none time.Duration) (time.Duration, error) {
+	switch v := L.Get(n).(type) {
+	case *lua.LNilType:
+		return none, nil
+	case lua.LNumber:
+		return store.Seconds(float64(v))
+	default:
+		return 0, store.Errorf(store.ErrInvalid, "invalid ttl: want a number of seconds, got %s", typeName(v))
+	}
+}
+
+// typeName names the type of an argument in a message.
+func typeName(v lua.LValue) string {
+	if v == nil || v == lua.LNil {
+		return "nil"
+	}
+	return v.Type().String()
+}
+
+// contextOf returns the context of an operation.
+func contextOf(L *lua.LState) context.Context {
+	if ctx := L.Context(); ctx != nil {
+		return ctx
+	}
+	return context.Background()
+}
+
+// The results of a miss, boxed once so that a miss allocates nothing.
+var (
+	missMessage lua.LValue = lua.LString(store.ErrNotFound.Error())
+	missKind    lua.LValue = lua.LString(store.Kind(store.ErrNotFound))
+)
+
+// fail returns nil, message, kind.
+func fail(L *lua.LState, err error) int {
+	L.Push(lua.LNil)
+	if err == store.ErrNotFound {
+		L.Push(missMessage)
+		L.Push(missKind)
+		return 3
+	}
+	L.Push(lua.LString(store.Message(err)))
+	L.Push(lua.LString(store.Kind(err)))
+	return 3
+}
+
+// done returns v, nil.
+func done(L *lua.LState, v lua.LValue) int {
+	L.Push(v)
+	L.Push(lua.LNil)
+	return 2
+}
+
+// answer returns what a boolean operation answered.
+func answer(L *lua.LState, v bool, err error) int {
+	if err != nil {
+		return fail(L, err)
+	}
+	return done(L, lua.LBool(v))
+}
+
+// get is s:get(key [, default]).
+func get(L *lua.LState) int {
+	h := self(L)
+	key, err := keyOf(L)
+	if err != nil {
+		return fail(L, err)
+	}
+	b, err := h.Get(contextOf(L), key)
+	if err != nil {
+		if L.GetTop() > 2 && errors.Is(err, store.ErrNotFound) {
+			return done(L, L.Get(3))
+		}
+		return fail(L, err)
+	}
+	v, err := Decode(L, b, h.Limits().Value())
+	if err != nil {
+		return fail(L, err)
+	}
+	return done(L, v)
+}
+
+// set is s:set(key, value [, ttl]).
+func set(L *lua.LState) int {
+	h := self(L)
+	// A released store says so before it finds fault with the arguments.
+	if err := h.Err(); err != nil {
+		return fail(L, err)
+	}
+	key, err := keyOf(L)
+	if err != nil {
+		return fail(L, err)
+	}
+	expiry, err := ttlOf(L, 4, store.DefaultTTL)
+	if err != nil {
+		return fail(L, err)
+	}
+	b, err := Encode(L.Get(3), h.Limits().Value())
+	if err != nil {
+		return fail(L, err)
+	}
+	if err := h.Set(contextOf(L), key, b, expiry); err != nil {
+		return fail(L, err)
+	}
+	return done(L, lua.LTrue)
+}
+
+// remove is s:delete(key).
+func remove(L *lua.LState) int {
+	h := self(L)
+	key, err := keyOf(L)
+	if err != nil {
+		return fail(L, err)
+	}
+	existed, err := h.Delete(contextOf(L), key)
+	return answer(L, existed, err)
+}
+
+// has is s:has(key).
+func has(L *lua.LState) int {
+	h := self(L)
+	key, err := keyOf(L)
+	if err != nil {
+		return fail(L, err)
+	}
+	found, err := h.Has(contextOf(L), key)
+	return answer(L, found, err)
+}
+
+// release is s:release().
+func release(L *lua.LState) int {
+	self(L).Release()
+	L.Push(lua.LTrue)
+	return 1
+}
+
+// ttl is s:ttl(key): the seconds left, math.huge for never.
+func ttl(L *lua.LState) int {
+	h := self(L)
+	key, err := keyOf(L)
+	if err != nil {
+		return fail(L, err)
+	}
+	left, err := h.TTL(contextOf(L), key)
+	if err != nil {
+		return fail(L, err)
+	}
+	return done(L, seconds(left))
+}
+
+// seconds returns a ttl as scripts see it.
+func seconds(ttl time.Duration) lua.LNumber {
+	if ttl == 0 {
+		return lua.LNumber(math.Inf(1))
+	}
+	return lua.LNumber(ttl.Seconds())
+}
+
+// touch is s:touch(key [, ttl]); without a ttl the entry never expires.
+func touch(L *lua.LState) int {
+	h := self(L)
+	if err := h.Err(); err != nil {
+		return fail(L, err)
+	}
+	key, err := keyOf(L)
+	if err != nil {
+		return fail(L, err)
+	}
+	expiry, err := ttlOf(L, 3, 0)
+	if err != nil {
+		return fail(L, err)
+	}
+	existed, err := h.Touch(contextOf(L), key, expiry)
+	return answer(L, existed, err)
+}
+
+// info is s:info(): what the store guarantees.
+func info(L *lua.LState) int {
+	h := self(L)
+	if err := h.Err(); err != nil {
+		return fail(L, err)
+	}
+	i, l := h.Info(), h.Limits()
+	def, most := h.TTLs()
+	t := L.CreateTable(0, 8)
+	t.RawSetString("driver", lua.LString(i.Driver))
+	t.RawSetString("durability", lua.LString(i.Durability))
+	t.RawSetString("consistency", lua.LString(i.Consistency))
+	t.RawSetString("clock", lua.LString(i.Clock))
+	t.RawSetString("shared", lua.LBool(i.Shared))
+	t.RawSetString("ordered", lua.LBool(i.Ordered))
+	t.RawSetString("ttl_resolution", lua.LNumber(i.TTLResolution.Seconds()))
+	limits := L.CreateTable(0, 8)
+	for _, f := range []struct {
+		name string
+		n    int64
+	}{
+		{"key_bytes", int64(l.KeyBytes)}, {"value_bytes", int64(l.ValueBytes)}, {"depth", int64(l.Depth)},
+		{"nodes", int64(l.Nodes)}, {"batch", int64(l.Batch)}, {"entries", i.MaxEntries}, {"bytes", i.MaxBytes},
+	} {
+		if f.n > 0 { // otherwise there is no limit
+			limits.RawSetString(f.name, lua.LNumber(f.n))
+		}
+	}
+	limits.RawSetString("default_ttl", seconds(def))
+	limits.RawSetString("max_ttl", seconds(most))
+	t.RawSetString("limits", limits)
+	return done(L, t)
+}
+
+// handleString is tostring(s).
+func handleString(L *lua.LState) int {
+	L.Push(lua.LString(self(L).String()))
+	return 1
+}

@@ -1,0 +1,249 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Unit is one unit of work: one script run, request or job. What it acquires is released when it ends. Its methods are safe
+// for concurrent use.
+type Unit struct {
+	name   string
+	reg    *Registry
+	cancel context.CancelFunc
+	ended  atomic.Bool
+
+	mu       sync.Mutex
+	leases   []*lease
+	cleanups []cleanup // in the order of End, last first
+}
+
+// A lease is what a unit holds of one store, however many handles share it.
+type lease struct {
+	unit    *Unit
+	store   *instance
+	handles int // not released; guarded by Unit.mu
+}
+
+// A cleanup is one thing to do when a unit ends: give back a lease, or call a function of the host.
+type cleanup struct {
+	lease *lease
+	fn    func()
+}
+
+// errUnitEnded is the [ErrReleased] of a handle that was kept too long.
+var errUnitEnded = Errorf(ErrReleased, "store is released: its unit of work ended; call store.get inside the handler")
+
+// errNoUnit answers where nothing could release what would be acquired.
+var errNoUnit = Errorf(ErrInvalid, "no unit of work: run this inside Registry.Do, and give its context to the Lua state with SetContext")
+
+type unitKey struct{}
+
+// Begin starts a unit and returns the context that carries it, which ends with the unit. The name, which may be empty, is what the policy and observers
+// see. The caller must call [Unit.End].
+func (r *Registry) Begin(ctx context.Context, name string) (context.Context, *Unit) {
+	ctx, cancel := context.WithCancel(ctx)
+	u := &Unit{name: name, reg: r, cancel: cancel}
+	return context.WithValue(ctx, unitKey{}, u), u
+}
+
+// Do runs fn as one unit without a name; see [Registry.DoNamed].
+func (r *Registry) Do(ctx context.Context, fn func(ctx context.Context) error) error {
+	return r.DoNamed(ctx, "", fn)
+}
+
+// DoNamed runs fn as one unit, which ends before DoNamed returns, however fn ends: a panic and [runtime.Goexit] pass through when everything is
+// released. It returns what fn returned, joined with what [Unit.End] reports.
+func (r *Registry) DoNamed(ctx context.Context, name string, fn func(ctx context.Context) error) (err error) {
+	ctx, u := r.Begin(ctx, name)
+	defer func() {
+		if failed := u.End(); failed != nil {
+			err = errors.Join(err, failed)
+		}
+	}()
+	return fn(ctx)
+}
+
+// FromContext returns the unit that ctx carries, or an [ErrInvalid].
+func FromContext(ctx context.Context) (*Unit, error) {
+	if ctx == nil {
+		return nil, errNoUnit
+	}
+	u, ok := ctx.Value(unitKey{}).(*Unit)
+	if !ok {
+		return nil, errNoUnit
+	}
+	return u, nil
+}
+
+// Get returns a handle on a store for the unit that ctx carries; see [Unit.Get].
+func Get(ctx context.Context, id string) (*Handle, error) {
+	u, err := FromContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return u.Get(ctx, id)
+}
+
+// Name returns the name that Begin was given.
+func (u *Unit) Name() string { return u.name }
+
+// Get returns a handle on a store, opening the store if this is its first use. The unit holds one lease on each store, whatever number of
+// handles it gets. Errors are [ErrStoreNotFound], [ErrUnavailable], [ErrTimeout] and [ErrCanceled], and [ErrReleased] when the
+// unit has ended.
+func (u *Unit) Get(ctx context.Context, id string) (*Handle, error) {
+	if h := u.again(id); h != nil {
+		return h, nil
+	}
+	var start time.Time
+	if u.reg.observe != nil {
+		start = time.Now()
+	}
+	h, err := u.acquire(ctx, id)
+	u.reg.tell(ctx, Event{Unit: u.name, Store: id, Op: OpAcquire, Err: err}, start)
+	return h, err
+}
+
+// again returns one more handle of a lease that the unit holds, nil if it holds none on what id stands for now.
+func (u *Unit) again(id string) *Handle {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended.Load() {
+		return nil
+	}
+	for _, l := range u.leases {
+		if l.store.id == id && u.reg.current(l.store) {
+			return l.handle()
+		}
+	}
+	return nil
+}
+
+// acquire returns a handle with a new lease.
+func (u *Unit) acquire(ctx context.Context, id string) (*Handle, error) {
+	if u.ended.Load() {
+		return nil, errUnitEnded
+	}
+	in, err := u.reg.acquire(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	h, kept := u.adopt(in)
+	if !kept {
+		u.reg.release(ctx, in)
+	}
+	if h == nil {
+		return nil, errUnitEnded
+	}
+	return h, nil
+}
+
+// adopt makes an acquired lease the unit's. It is not kept if the unit has ended or got the same meanwhile.
+func (u *Unit) adopt(in *instance) (h *Handle, kept bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended.Load() {
+		return nil, false
+	}
+	for _, l := range u.leases {
+		if l.store == in {
+			return l.handle(), false
+		}
+	}
+	l := &lease{unit: u, store: in}
+	u.leases = append(u.leases, l)
+	u.cleanups = append(u.cleanups, cleanup{lease: l})
+	return l.handle(), true
+}
+
+// handle returns one more handle. Unit.mu is held.
+func (l *lease) handle() *Handle {
+	l.handles++
+	return &Handle{store: l.store, lease: l}
+}
+
+// put gives back one handle, and the lease with the last.
+func (l *lease) put() {
+	u := l.unit
+	u.mu.Lock()
+	l.handles--
+	last := l.handles == 0 && !u.ended.Load()
+	if last {
+		u.leases = slices.DeleteFunc(u.leases, func(x *lease) bool { return x == l })
+		u.cleanups = slices.DeleteFunc(u.cleanups, func(c cleanup) bool { return c.lease == l })
+	}
+	u.mu.Unlock()
+	if last {
+		l.release()
+	}
+}
+
+// release gives the lease back to the registry.
+func (l *lease) release() {
+	ctx := context.Background()
+	r := l.store.reg
+	var start time.Time
+	if r.observe != nil {
+		start = time.Now()
+	}
+	r.release(ctx, l.store)
+	r.tell(ctx, Event{Unit: l.unit.name, Store: l.store.id, Op: OpRelease}, start)
+}
+
+// OnEnd registers a function to be called when the unit ends, before everything that was acquired or registered earlier is released. On a unit
+// that has ended it is called at once.
+func (u *Unit) OnEnd(fn func()) {
+	u.mu.Lock()
+	if !u.ended.Load() {
+		u.cleanups = append(u.cleanups, cleanup{fn: fn})
+		u.mu.Unlock()
+		return
+	}
+	u.mu.Unlock()
+	if err := u.run(cleanup{fn: fn}); err != nil {
+		u.reg.log.Error("cleanup panicked", "unit", u.name, "error", err)
+	}
+}
+
+// End releases what the unit holds, last acquired first, and ends its context. Cleanups that panic do not stop the others; they are returned as
+// errors. Only the first call does anything; one that runs beside it, or inside a cleanup, returns at once.
+func (u *Unit) End() (err error) {
+	u.mu.Lock()
+	if u.ended.Swap(true) {
+		u.mu.Unlock()
+		return nil
+	}
+	cleanups := u.cleanups
+	u.cleanups, u.leases = nil, nil
+	u.mu.Unlock()
+	u.cancel()
+	// Deferred calls run last first, and go on when one of them ends the goroutine.
+	for _, c := range cleanups {
+		defer func() {
+			if failed := u.run(c); failed != nil {
+				err = errors.Join(err, failed)
+			}
+		}()
+	}
+	return nil
+}
+
+// run does one cleanup and returns its panic as an error.
+func (u *Unit) run(c cleanup) (err error) {
+	if c.lease != nil {
+		c.lease.release()
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("cleanup of unit %q panicked: %v", u.name, p)
+		}
+	}()
+	c.fn()
+	return nil
+}
