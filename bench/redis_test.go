@@ -1,0 +1,178 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/luastore/store"
+	"github.com/luastore/store/driver/redisstore"
+	"github.com/luastore/store/internal/redistest"
+)
+
+func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
+
+// units is how many units of work use Redis at the same time.
+const units = 64
+
+// redisOpener returns the opener of an empty database of a private server.
+func redisOpener(b *testing.B) (store.Opener, string) {
+	b.Helper()
+	url := redistest.Shared(b).URL()
+	o, err := redisstore.ParseURL(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return redisstore.Opener(o), url
+}
+
+// bareClient returns rueidis as one would use it without luastore.
+func bareClient(b *testing.B, url string) rueidis.Client {
+	b.Helper()
+	o, err := rueidis.ParseURL(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	o.DisableCache = true
+	c, err := rueidis.NewClient(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(c.Close)
+	return c
+}
+
+// BenchmarkLuaRedis prints the table of one unit over Redis.
+func BenchmarkLuaRedis(b *testing.B) {
+	open, _ := redisOpener(b)
+	show(b, luaTable(b, "From a Lua loop, over Redis, one unit", open))
+}
+
+// BenchmarkRedisUnits prints the table of many units over Redis beside what one would write by hand.
+func BenchmarkRedisUnits(b *testing.B) {
+	open, url := redisOpener(b)
+	client := bareClient(b, url)
+	reg := store.New(nil)
+	b.Cleanup(func() { reg.Close(context.Background()) })
+	if err := reg.Define("bench", store.Definition{Open: open}); err != nil {
+		b.Fatal(err)
+	}
+	t := &table{title: fmt.Sprintf("Redis, %d concurrent units or goroutines", units)}
+	addLua(b, t, reg, client)
+	addGo(b, t, reg, client)
+	show(b, t)
+}
+
+// addLua sets the module beside a minimal binding. Both run the same commands under the same contexts.
+func addLua(b *testing.B, t *table, reg *store.Registry, client rueidis.Client) {
+	hosts := make([]*host, units)
+	for i := range hosts {
+		hosts[i] = unitHost(b, reg)
+		hosts[i].L.SetGlobal("r", minimalBinding(hosts[i].L, client))
+	}
+	for _, op := range []struct{ name, module, minimal string }{
+		{"set", `s:set("bench:key", "0123456789abcdef")`, `e:set("bench:raw", "0123456789abcdef")`},
+		{"get", `s:get("bench:key")`, `e:get("bench:raw")`},
+	} {
+		t.add("minimal binding "+op.name, spread(hosts, func(h *host) func(n int) { return h.loop(b, `e = r`, op.minimal) }))
+		t.add("module "+op.name, spread(hosts, func(h *host) func(n int) { return h.loop(b, ``, op.module) }))
+		t.atLeast(0.9, "module "+op.name, "minimal binding "+op.name)
+	}
+}
+
+// spread returns a bench whose calls are spread over hosts.
+func spread(hosts []*host, prepare func(h *host) func(n int)) func(n int) {
+	loops := make([]func(n int), len(hosts))
+	for i, h := range hosts {
+		loops[i] = prepare(h)
+	}
+	return func(n int) {
+		var wg sync.WaitGroup
+		for _, loop := range loops {
+			wg.Go(func() { loop(max(1, n/len(loops))) })
+		}
+		wg.Wait()
+	}
+}
+
+// minimalBinding is what one would write by hand: two methods, strings only, errors raised.
+func minimalBinding(L *lua.LState, client rueidis.Client) *lua.LUserData {
+	mt := L.NewTable()
+	L.SetField(mt, "__index", L.SetFuncs(L.NewTable(), map[string]lua.LGFunction{
+		"get": func(L *lua.LState) int {
+			c := L.CheckUserData(1).Value.(rueidis.Client)
+			ctx, cancel := context.WithTimeout(L.Context(), 5*time.Second)
+			defer cancel()
+			v, err := c.Do(ctx, c.B().Get().Key(L.CheckString(2)).Build()).ToString()
+			if err != nil {
+				L.RaiseError("%v", err)
+			}
+			L.Push(lua.LString(v))
+			return 1
+		},
+		"set": func(L *lua.LState) int {
+			c := L.CheckUserData(1).Value.(rueidis.Client)
+			ctx, cancel := context.WithTimeout(L.Context(), 5*time.Second)
+			defer cancel()
+			if err := c.Do(ctx, c.B().Set().Key(L.CheckString(2)).Value(L.CheckString(3)).Build()).Error(); err != nil {
+				L.RaiseError("%v", err)
+			}
+			return 0
+		},
+	}))
+	ud := L.NewUserData()
+	ud.Value, ud.Metatable = client, mt
+	return ud
+}
+
+// addGo sets a handle beside the bare client. Both run the same commands under the same contexts.
+func addGo(b *testing.B, t *table, reg *store.Registry, client rueidis.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	ctx, unit := reg.Begin(ctx, "bench")
+	b.Cleanup(func() { unit.End(); cancel() })
+	h, err := unit.Get(ctx, "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	v := append([]byte{0xb0}, "0123456789abcdef"...)
+	t.add("rueidis set", goroutines(func() error {
+		return bare(ctx, client, client.B().Set().Key("bench:raw").Value(string(v)).Build())
+	}))
+	t.add("handle set", goroutines(func() error { return h.Set(ctx, "bench:key", v, 0) }))
+	t.atLeast(0.95, "handle set", "rueidis set")
+	t.add("rueidis get", goroutines(func() error {
+		return bare(ctx, client, client.B().Get().Key("bench:raw").Build())
+	}))
+	t.add("handle get", goroutines(func() error { _, err := h.Get(ctx, "bench:key"); return err }))
+	t.atLeast(0.95, "handle get", "rueidis get")
+}
+
+// bare runs one command as one would by hand, with the timeout that a handle sets too.
+func bare(ctx context.Context, client rueidis.Client, cmd rueidis.Completed) error {
+	ctx, cancel := context.WithTimeout(ctx, store.DefaultTimeout)
+	defer cancel()
+	return client.Do(ctx, cmd).Error()
+}
+
+// goroutines returns a bench whose calls are spread over as many goroutines as there are units.
+func goroutines(do func() error) func(n int) {
+	return func(n int) {
+		var wg sync.WaitGroup
+		for range units {
+			wg.Go(func() {
+				for range max(1, n/units) {
+					if err := do(); err != nil {
+						panic(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+}

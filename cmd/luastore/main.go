@@ -1,0 +1,20 @@
+// Command luastore runs Lua scripts against key-value stores: see luastore --help.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/luastore/store/internal/cli"
+	"github.com/luastore/store/script"
+)
+
+func main() {
+	script.LimitArrays(1 << 17) // 2 MB for t[131072]=1, instead of gigabytes for larger keys
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
+	os.Exit(cli.Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Environ()))
+}

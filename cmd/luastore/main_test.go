@@ -1,0 +1,116 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// build returns the path of the command, built once for a test.
+func build(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "luastore")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
+}
+
+// started runs a script in a process of its own and waits until it has printed a line. A test that hangs kills it.
+func started(t *testing.T, program, source string) (*exec.Cmd, io.ReadCloser, *strings.Builder) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, "run", "-")
+	cmd.Stdin = strings.NewReader(source)
+	stderr := new(strings.Builder)
+	cmd.Stderr = stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	t.Cleanup(func() { timer.Stop() })
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "ready\n" {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	return cmd, stdout, stderr
+}
+
+// exit returns the exit code, or the signal that ended the process.
+func exit(err error) (code int, signal syscall.Signal) {
+	var failed *exec.ExitError
+	if !errors.As(err, &failed) {
+		return 0, 0
+	}
+	status := failed.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		return -1, status.Signal()
+	}
+	return status.ExitStatus(), 0
+}
+
+func TestProcess(t *testing.T) {
+	program := build(t)
+	const loop = `local s = require("store").get("a") print("ready") while true do s:set("a:b", 1) end`
+	for name, signal := range map[string]syscall.Signal{"interrupt": syscall.SIGINT, "terminated": syscall.SIGTERM} {
+		t.Run(name+" ends the script", func(t *testing.T) {
+			cmd, _, stderr := started(t, program, loop)
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			if code, killed := exit(cmd.Wait()); code != 1 || killed != 0 {
+				t.Errorf("got exit %d, signal %v", code, killed)
+			}
+			if !strings.Contains(stderr.String(), "luastore: script stopped: "+name+" signal received\nstack traceback:\n\tstdin:1: ") {
+				t.Errorf("got %s", stderr)
+			}
+		})
+	}
+	t.Run("a second interrupt ends the process", func(t *testing.T) {
+		// One call of a library function is not stopped: it takes long enough for the second signal to come.
+		cmd, _, _ := started(t, program, `print("ready") string.find(("a"):rep(40), ("a?"):rep(40) .. ("a"):rep(40))`)
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		for {
+			if err := cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-done:
+				if _, killed := exit(err); killed != syscall.SIGINT {
+					t.Errorf("got %v", err)
+				}
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	})
+	t.Run("the reader of the output goes", func(t *testing.T) {
+		cmd, stdout, stderr := started(t, program, `while true do print("ready") end`)
+		stdout.Close()
+		if code, killed := exit(cmd.Wait()); code != 1 || killed != 0 || stderr.Len() > 0 {
+			t.Errorf("got exit %d, signal %v, %s", code, killed, stderr)
+		}
+	})
+	t.Run("huge integer keys take no arrays", func(t *testing.T) {
+		cmd, _, stderr := started(t, program, `local t = {} t[6e7] = 1 print("ready")`)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("got %v, %s", err, stderr)
+		}
+		if kb := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss; runtime.GOOS == "linux" && kb > 500<<10 { // elsewhere bytes
+			t.Errorf("it took %d KB", kb)
+		}
+	})
+}

@@ -1,0 +1,72 @@
+package all_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/luastore/store"
+	"github.com/luastore/store/driver/all"
+)
+
+func TestOpener_KnownSchemes(t *testing.T) {
+	for _, url := range []string{
+		"mem:", "mem:?max_entries=10", "MEM:",
+		"redis://localhost", "rediss://h:1/2", "valkey://h", "valkeys://h", "REDIS://h", "redis+unix:///run/redis.sock",
+		"valkey+unix:///run/valkey.sock", "unix:///run/redis.sock",
+	} {
+		open, err := all.Opener(url)
+		if err != nil || open.Open == nil {
+			t.Errorf("%s: got %v", url, err)
+		}
+	}
+}
+
+func TestOpener_Mem_Opens(t *testing.T) {
+	open, err := all.Opener("mem:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := open.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Info().Driver; got != "memory" {
+		t.Errorf("got driver %q", got)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpener_WrongURL_SaysWhatIsThere(t *testing.T) {
+	const list = "mem:, redis://, rediss://, valkey://, valkeys://, redis+unix://, valkey+unix://, unix://"
+	for url, want := range map[string]string{
+		"":                   "invalid store URL: want it to begin with one of " + list,
+		"localhost":          "want it to begin with one of " + list,
+		"://h":               "want it to begin with one of " + list,
+		"reddis://h":         `unknown scheme "reddis" of a store URL: want one of ` + list,
+		"mem://host":         "a memory URL has no host",
+		"mem:?max_entry=1":   "max_entry",
+		"redis://h/x":        "the database in a Redis URL must be a number",
+		"redis://h?tiemout=": `unknown parameter "tiemout"`,
+	} {
+		open, err := all.Opener(url)
+		if !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), want) || open.Open != nil {
+			t.Errorf("%q: got %v, want %s", url, err, want)
+		}
+	}
+}
+
+func TestOpener_NoErrorHoldsASecret(t *testing.T) {
+	for _, url := range []string{
+		"redis://user:s3cr%zzt@host", "redis://user:s3cr t@host", "redis://user:s3cr/t@host", "redis://user:s3cr?t@host",
+		"redis://user:s3cr#t@host", "redis://u:s3crt@host/x", "redis://u:s3crt@host?nope=1", "redis://u:s3crt@host:port",
+		"foo://u:s3crt@host", "s3cr@t:x", "_s3cr:x", "mem://u:s3crt@host", "mem:s3crt",
+	} {
+		_, err := all.Opener(url)
+		if err == nil || strings.Contains(err.Error(), "s3cr") {
+			t.Errorf("%s: got %v", url, err)
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/luastore/store"
+	"github.com/luastore/store/script"
+)
+
+// runHelp is the contract of the command: what it documents here, tests hold it to.
+const runHelp = `Run a Lua script as one unit of work: whatever it opened is released when it ends, however it ends.
+
+The script reaches its stores by require("store") and has the safe libraries of Lua 5.1, without files, processes and the environment.
+require("lib.cart") loads lib/cart.lua from the folder of the script. Arguments after the script are its own: "..." and the table arg. A
+script named - is read from standard input. What the script returns is ignored.
+
+Without --store every store id is kept in memory and gone at exit. With --store only the ids that are named exist. URLs:
+
+  mem:                     memory; mem:?max_entries=1000&on_full=evict has bounds
+  redis://host:6379/0      Redis; rediss:// with TLS, redis+unix:///path over a socket
+  valkey://host:6379/0     Valkey, likewise
+
+${NAME} in a URL stands for that variable of the environment, which keeps passwords off the command line:
+--store 'cache=redis://:${REDIS_PASSWORD}@host'. Stores are opened at their first use.
+
+Exit codes:
+
+  0  done
+  1  the script failed: a syntax error, an error that it raised (also because a store could not be reached), the timeout, an interrupt
+  2  the command line is wrong, or the script cannot be read
+  3  the URL of a store is wrong, or a store failed to close
+
+Ctrl-C and SIGTERM stop the script and release its stores; a second one ends the program on the spot.`
+
+const runExamples = `  luastore run hello.lua
+  luastore run --timeout 10s --store session_store=redis://localhost:6379 report.lua --since yesterday`
+
+// runOptions are the flags of run.
+type runOptions struct {
+	stores  []string
+	timeout time.Duration
+}
+
+// runCommand is luastore run.
+func (a *app) runCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:                   "run [--store id=url]... [--timeout duration] script.lua [argument...]",
+		Short:                 "Run a Lua script",
+		Long:                  runHelp,
+		Example:               runExamples,
+		DisableFlagsInUseLine: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no script: want luastore run script.lua, or - to read it from standard input")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.run(cmd.Context(), o, args[0], args[1:])
+		},
+	}
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // flags after the script are for the script
+	flags.StringArrayVar(&o.stores, "store", nil, "open the store `id=url`; may be given several times")
+	flags.DurationVar(&o.timeout, "timeout", 0, "stop the script after this `duration`, such as 30s or 5m (default: none)")
+	return cmd
+}
+
+// run runs one script. What is wrong with the command line is told before the script starts; stores are opened when the script asks for
+// them, so that one it never uses need not be there.
+func (a *app) run(ctx context.Context, o runOptions, name string, args []string) error {
+	if o.timeout < 0 {
+		return usageError("--timeout %v: want a duration above zero, or leave it out for none", o.timeout)
+	}
+	reg, err := a.registry(o.stores)
+	if err != nil {
+		return err
+	}
+	program, root, err := a.load(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	runner := script.New(reg, &script.Options{
+		Timeout:     orNone(o.timeout),
+		Stdout:      a.stdout,
+		Modules:     root.FS(),
+		ModulesName: filepath.ToSlash(root.Name()),
+	})
+	values := make([]any, len(args))
+	for i, arg := range args {
+		values[i] = arg
+	}
+	failed := a.scriptFailure(runner.Exec(ctx, program, values...))
+	if err := closeStores(ctx, reg); err != nil && failed == nil {
+		return configError("close the stores: %w", err)
+	}
+	return failed
+}
+
+// orNone returns the timeout as package script takes it.
+func orNone(timeout time.Duration) time.Duration {
+	if timeout == 0 {
+		return -1
+	}
+	return timeout
+}
+
+// closeTimeout bounds the time to close stores after a script. Its unit has ended, so that nothing is in use any more.
+const closeTimeout = 5 * time.Second
+
+// closeStores closes the stores also when ctx has ended: an interrupt must not cut off what closing has to finish.
+func closeStores(ctx context.Context, reg *store.Registry) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	return reg.Close(ctx)
+}
+
+// load reads and compiles the script and opens the folder of its modules, which the caller closes.
+func (a *app) load(ctx context.Context, name string) (*script.Program, *os.Root, error) {
+	shown, dir := name, filepath.Dir(name)
+	if name == "-" {
+		shown, dir = "stdin", "."
+	}
+	source, err := a.read(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	program, err := script.Compile(shown, string(source))
+	if err != nil {
+		return nil, nil, a.scriptFailure(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, nil, usageError("cannot open the folder of %s: %w", shown, err)
+	}
+	return program, root, nil
+}
+
+// read returns the source of the script. Standard input and pipes may never end: the wait ends with ctx, what is left of it with the process.
+func (a *app) read(ctx context.Context, name string) ([]byte, error) {
+	type answer struct {
+		source []byte
+		err    error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		source, err := a.readAll(name)
+		done <- answer{source, err}
+	}()
+	select {
+	case got := <-done:
+		return got.source, cannotRead(name, got.err)
+	case <-ctx.Done():
+		return nil, &failure{exitScript, fmt.Errorf("stopped while reading the script: %w", context.Cause(ctx))}
+	}
+}
+
+// readAll reads the script, one byte over the limit if it is longer: Compile refuses that.
+func (a *app) readAll(name string) ([]byte, error) {
+	r := a.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		r = f
+	}
+	return io.ReadAll(io.LimitReader(r, script.MaxSource+1))
+}
+
+// cannotRead says why there is no script.
+func cannotRead(name string, err error) error {
+	var reason *fs.PathError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return usageError("cannot read script %s: there is no such file", name)
+	case errors.As(err, &reason):
+		return usageError("cannot read script %s: %w", name, reason.Err)
+	}
+	return usageError("cannot read script %s: %w", name, err)
+}
+
+// scriptFailure tells a person why a script failed.
+func (a *app) scriptFailure(err error) error {
+	if err == nil {
+		return nil
+	}
+	if closedOutput(err) {
+		return &failure{exitScript, nil}
+	}
+	text := err.Error()
+	var failed *script.Error
+	if errors.As(err, &failed) {
+		text += shown(failed)
+		for _, more := range []string{failed.Traceback, failed.GoStack} {
+			if more != "" {
+				text += "\n" + more
+			}
+		}
+	}
+	return &failure{exitScript, errors.New(text)}
+}
+
+// maxShown is how much of an error value is shown, in bytes.
+const maxShown = 500
+
+// shown returns the table that a script raised, in JSON, where the message can only say that it was one.
+func shown(failed *script.Error) string {
+	if !strings.HasPrefix(failed.Message, "(error object is a table") {
+		return ""
+	}
+	b, err := json.Marshal(failed.Value)
+	if err != nil || failed.Value == nil || len(b) > maxShown {
+		return ""
+	}
+	return " " + string(b)
+}
+
+// closedOutput reports whether whoever read the output of the script has gone, as head does: nothing to complain about.
+func closedOutput(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
+}

@@ -1,0 +1,73 @@
+package script
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+	"github.com/yuin/gopher-lua/parse"
+)
+
+// MaxSource is the longest source that is compiled, in bytes.
+const MaxSource = 1 << 20
+
+// A Program is compiled Lua source. It does not change: any number of runners and units may use it at once.
+type Program struct {
+	name  string
+	proto *lua.FunctionProto
+}
+
+// Compile translates Lua source. The name, usually the path of the file, stands in error messages and is the name of the units that run the
+// program. A first line that begins with # is skipped, for scripts that name their interpreter. The error is an [*Error] of kind [KindSyntax].
+func Compile(name, source string) (p *Program, err error) {
+	defer func() { // the compiler answers some sources with a panic
+		if v := recover(); v != nil {
+			p, err = nil, syntaxError("%s: cannot compile: %v", name, v)
+		}
+	}()
+	if len(source) > MaxSource {
+		return nil, syntaxError("%s: source of %d bytes, limit %d", name, len(source), MaxSource)
+	}
+	source = strings.TrimPrefix(source, "\ufeff")
+	if strings.HasPrefix(source, "#") {
+		source = "--" + source
+	}
+	chunk, err := parse.Parse(strings.NewReader(source), name)
+	if err != nil {
+		return nil, explainSyntax(name, err)
+	}
+	proto, err := lua.Compile(chunk, name)
+	if err != nil {
+		return nil, explainSyntax(name, err)
+	}
+	return &Program{name: name, proto: proto}, nil
+}
+
+// Name returns the name that the program was compiled under.
+func (p *Program) Name() string { return p.name }
+
+// explainSyntax puts the place first and says what is there.
+func explainSyntax(name string, err error) error {
+	var unparsed *parse.Error
+	var uncompiled *lua.CompileError
+	switch {
+	case errors.As(err, &unparsed):
+		what := unparsed.Message
+		if what == "parse error" {
+			what = "syntax error"
+		}
+		if unparsed.Pos.Line == parse.EOF {
+			return syntaxError("%s: %s at the end of the file", name, what)
+		}
+		return syntaxError("%s:%d: %s near %q", name, unparsed.Pos.Line, what, unparsed.Token)
+	case errors.As(err, &uncompiled):
+		return syntaxError("%s:%d: %s", name, uncompiled.Line, uncompiled.Message)
+	}
+	return syntaxError("%s: %w", name, err)
+}
+
+func syntaxError(format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Kind: KindSyntax, Message: err.Error(), Cause: errors.Unwrap(err)}
+}
