@@ -8,47 +8,60 @@ import (
 	"time"
 )
 
-// keys checks the keys of a batch, each as one operation would be, and returns them as they are stored, without repetitions.
-func (h *Handle) keys(ctx context.Context, op Op, n int, key func(i int) string) (stored []string, err error) {
-	if most := h.store.def.Limits.Batch; n > most {
+// beginBatch starts a call on several keys, which must be valid. It returns them as they are stored, without repetitions.
+func (h *Handle) beginBatch(c *call, keys []string) ([]string, error) {
+	if err := h.open(c); err != nil {
+		return nil, err
+	}
+	if n, most := len(keys), h.store.limits.Batch; n > most {
 		return nil, Errorf(ErrTooLarge, "batch too large: %d keys, limit %d", n, most)
 	}
-	stored = make([]string, 0, n)
-	seen := make(map[string]bool, n)
-	for i := range n {
-		k, err := h.key(key(i))
+	stored := make([]string, 0, len(keys))
+	seen := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		k, err := h.store.key(key)
 		if err != nil {
 			return nil, err
 		}
-		if seen[k] {
-			continue
+		if !seen[k] {
+			seen[k] = true
+			stored = append(stored, k)
 		}
-		if err := h.allow(ctx, op, key(i)); err != nil {
-			return nil, fmt.Errorf("%w: key %q", err, key(i))
-		}
-		seen[k] = true
-		stored = append(stored, k)
 	}
 	return stored, nil
 }
 
-// beginBatch does what comes before the driver for an operation on several keys.
-func (h *Handle) beginBatch(ctx context.Context, op Op, n int, key func(i int) string) (call, []string, error) {
-	c := h.clock(ctx)
-	if err := h.Err(); err != nil {
-		return c, nil, err
+// admitBatch asks whether a call whose arguments are valid may be made on each of its keys, and gives it the timeout of the
+// store.
+func (h *Handle) admitBatch(ctx context.Context, c *call, op Op, stored []string) error {
+	if err := h.store.writable(op); err != nil {
+		return err
 	}
-	stored, err := h.keys(ctx, op, n, key)
-	if err != nil {
-		return c, nil, err
+	for _, k := range stored {
+		key := h.store.name(k)
+		if err := h.allow(ctx, op, key); err != nil {
+			return fmt.Errorf("%w: key %q", err, key)
+		}
 	}
-	return h.bound(c), stored, nil
+	c.ctx, c.cancel = h.store.bound(ctx)
+	return nil
 }
 
-// GetMany returns the values of those keys that exist. All keys are checked before anything is read; where only some then fail the
-// error is a [*BatchError] and the rest is returned. It takes one round trip where the backend can, and is not atomic across keys.
+// enterBatch does all that comes before the driver for an operation whose one argument is keys.
+func (h *Handle) enterBatch(ctx context.Context, c *call, op Op, keys []string) ([]string, error) {
+	stored, err := h.beginBatch(c, keys)
+	if err == nil {
+		err = h.admitBatch(ctx, c, op, stored)
+	}
+	return stored, err
+}
+
+// GetMany returns the values of those keys that exist. All keys are checked before anything is read; where only some then fail
+// the error is a [*BatchError] and the rest is returned. It takes one round trip where the backend can, and is not atomic
+// across keys.
 func (h *Handle) GetMany(ctx context.Context, keys []string) (map[string][]byte, error) {
-	c, stored, err := h.beginBatch(ctx, OpGetMany, len(keys), func(i int) string { return keys[i] })
+	var c call
+	stored, err := h.enterBatch(ctx, &c, OpGetMany, keys)
 	var found map[string][]byte
 	if err == nil {
 		found, err = h.getMany(c.ctx, stored)
@@ -57,7 +70,7 @@ func (h *Handle) GetMany(ctx context.Context, keys []string) (map[string][]byte,
 	for _, v := range found {
 		size += len(v)
 	}
-	return found, h.end(&c, Event{Op: OpGetMany, Keys: len(stored), Bytes: size, Hit: len(found) > 0}, err)
+	return found, h.end(ctx, &c, Event{Op: OpGetMany, Keys: len(keys), Bytes: size, Hit: len(found) > 0}, err)
 }
 
 // getMany returns the values of stored keys by the names that the caller gave them.
@@ -67,7 +80,7 @@ func (h *Handle) getMany(ctx context.Context, stored []string) (map[string][]byt
 		values, err := b.GetMany(ctx, stored)
 		for i, v := range values {
 			if v != nil {
-				found[h.name(stored[i])] = v
+				found[h.store.name(stored[i])] = v
 			}
 		}
 		return found, h.unprefix(err)
@@ -78,7 +91,7 @@ func (h *Handle) getMany(ctx context.Context, stored []string) (map[string][]byt
 			return nil
 		}
 		if err == nil {
-			found[h.name(stored[i])] = v
+			found[h.store.name(stored[i])] = v
 		}
 		return err
 	})
@@ -93,7 +106,7 @@ func (h *Handle) each(stored []string, do func(i int) error) error {
 			if failed == nil {
 				failed = &BatchError{Errs: map[string]error{}}
 			}
-			failed.Errs[h.name(k)] = explain(err)
+			failed.Errs[h.store.name(k)] = explain(err)
 		}
 	}
 	if failed == nil {
@@ -101,9 +114,6 @@ func (h *Handle) each(stored []string, do func(i int) error) error {
 	}
 	return failed
 }
-
-// name returns a stored key as the caller names it.
-func (h *Handle) name(stored string) string { return stored[len(h.store.prefix):] }
 
 // unprefix returns err with the keys of a [*BatchError] as the caller names them.
 func (h *Handle) unprefix(err error) error {
@@ -118,37 +128,44 @@ func (h *Handle) unprefix(err error) error {
 	return &BatchError{Errs: named}
 }
 
-// SetMany writes entries with one ttl, which may not be [KeepTTL]. All are checked before anything is written: no key may come twice. Where
-// only some then fail the error is a [*BatchError] and the rest is written. It takes one round trip where the backend can, and is
-// not atomic across keys. An empty batch writes nothing.
+// SetMany writes entries with one ttl, which may not be [KeepTTL]. All are checked before anything is written: no key may come
+// twice. Where only some then fail the error is a [*BatchError] and the rest is written. It takes one round trip where the
+// backend can, and is not atomic across keys. An empty batch writes nothing.
 func (h *Handle) SetMany(ctx context.Context, entries []Item, ttl time.Duration) error {
-	c, stored, err := h.beginBatch(ctx, OpSetMany, len(entries), func(i int) string { return entries[i].Key })
+	keys := make([]string, len(entries))
 	size := 0
+	for i, e := range entries {
+		keys[i] = e.Key
+		size += len(e.Value)
+	}
+	var c call
+	stored, err := h.beginBatch(&c, keys)
 	if err == nil {
-		size, ttl, err = h.checkEntries(entries, len(stored), ttl)
+		ttl, err = h.store.checkEntries(entries, len(stored), ttl)
+	}
+	if err == nil {
+		err = h.admitBatch(ctx, &c, OpSetMany, stored)
 	}
 	if err == nil {
 		err = h.setMany(c.ctx, stored, entries, ttl)
 	}
-	return h.end(&c, Event{Op: OpSetMany, Keys: len(entries), Bytes: size}, err)
+	return h.end(ctx, &c, Event{Op: OpSetMany, Keys: len(keys), Bytes: size}, err)
 }
 
-// checkEntries checks what a batch is to write and returns its bytes and its ttl.
-func (h *Handle) checkEntries(entries []Item, distinct int, ttl time.Duration) (size int, _ time.Duration, err error) {
+// checkEntries checks what a batch is to write under so many distinct keys and returns its ttl.
+func (in *instance) checkEntries(entries []Item, distinct int, ttl time.Duration) (time.Duration, error) {
 	if distinct < len(entries) {
-		return 0, 0, Errorf(ErrInvalid, "a key comes twice in one batch")
+		return 0, Errorf(ErrInvalid, "a key comes twice in one batch")
 	}
 	if ttl == KeepTTL {
-		return 0, 0, Errorf(ErrInvalid, "invalid ttl: a batch cannot keep the expiry of its entries")
+		return 0, Errorf(ErrInvalid, "invalid ttl: a batch cannot keep the expiry of its entries")
 	}
 	for _, e := range entries {
-		if err := h.checkValue(e.Value); err != nil {
-			return 0, 0, fmt.Errorf("%w: key %q", err, e.Key)
+		if err := in.checkValue(e.Value); err != nil {
+			return 0, fmt.Errorf("%w: key %q", err, e.Key)
 		}
-		size += len(e.Value)
 	}
-	ttl, err = h.store.def.resolveTTL(ttl)
-	return size, ttl, err
+	return in.def.resolveTTL(ttl)
 }
 
 // setMany writes entries under their stored keys.
@@ -163,15 +180,17 @@ func (h *Handle) setMany(ctx context.Context, stored []string, entries []Item, t
 	return h.each(stored, func(i int) error { return h.store.driver.Set(ctx, stored[i], entries[i].Value, ttl) })
 }
 
-// DeleteMany removes keys and returns how many of them existed. All keys are checked before anything is removed; where only some then
-// fail the error is a [*BatchError], the rest is removed and counted. It takes one round trip where the backend can.
+// DeleteMany removes keys and returns how many of them existed. All keys are checked before anything is removed; where only
+// some then fail the error is a [*BatchError], the rest is removed and counted. It takes one round trip where the backend can,
+// and is not atomic across keys.
 func (h *Handle) DeleteMany(ctx context.Context, keys []string) (int, error) {
-	c, stored, err := h.beginBatch(ctx, OpDeleteMany, len(keys), func(i int) string { return keys[i] })
+	var c call
+	stored, err := h.enterBatch(ctx, &c, OpDeleteMany, keys)
 	n := 0
 	if err == nil {
 		n, err = h.deleteMany(c.ctx, stored)
 	}
-	return n, h.end(&c, Event{Op: OpDeleteMany, Keys: len(stored), Hit: n > 0}, err)
+	return n, h.end(ctx, &c, Event{Op: OpDeleteMany, Keys: len(keys), Hit: n > 0}, err)
 }
 
 // deleteMany removes stored keys.
@@ -190,53 +209,61 @@ func (h *Handle) deleteMany(ctx context.Context, stored []string) (n int, err er
 	return n, err
 }
 
-// DefaultPage is the limit of a page where none is given.
+// DefaultPage is the limit of a page where none is given, or Limits.Batch where that is less.
 const DefaultPage = 100
 
-// List returns a page of about limit live keys that begin with prefix, which may be empty or end anywhere. The cursor is "" at first, then the Next of the page before; a
-// forged one is an [ErrInvalid] or another position under the same prefix. A limit of 0 means [DefaultPage]; at most Limits.Batch. A page
-// may be empty before the end, or exceed limit where the backend decides. A key alive throughout is returned at least once; exactly
-// once and in byte order where Info says Ordered. Keys that are not of the form [CheckKey] wants, written by others into
-// the backend, are left out.
+// List returns a page of about limit live keys that begin with prefix, which may be empty or end anywhere. The cursor is "" at
+// first, then the Next of the page before; a forged one is an [ErrInvalid] or another position under the same prefix. A limit
+// of 0 means [DefaultPage]; at most Limits.Batch. A page may be empty before the end, or exceed limit where the backend
+// decides. A key alive throughout is returned at least once; exactly once and in byte order where Info says Ordered. Keys that
+// no operation here could name, written by others into the backend, are left out.
 func (h *Handle) List(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
-	c := h.clock(ctx)
-	err := h.checkList(ctx, prefix, limit)
+	var c call
+	err := h.open(&c)
+	if err == nil {
+		limit, err = h.store.checkList(prefix, limit)
+	}
+	if err == nil {
+		err = h.admit(ctx, &c, OpList, prefix)
+	}
 	var page Page
 	if err == nil {
-		c = h.bound(c)
-		if limit == 0 {
-			limit = DefaultPage
-		}
 		page, err = h.store.driver.List(c.ctx, h.store.prefix+prefix, cursor, limit)
-		page.Keys = h.names(page.Keys)
 	}
-	return page, h.end(&c, Event{Op: OpList, Key: prefix, Keys: len(page.Keys), Hit: len(page.Keys) > 0}, err)
+	if err != nil {
+		page = Page{}
+	}
+	page.Keys = h.store.names(page.Keys, prefix)
+	return page, h.end(ctx, &c, Event{Op: OpList, Key: prefix, Keys: len(page.Keys), Hit: len(page.Keys) > 0}, err)
 }
 
-// checkList does what comes before the driver for a listing.
-func (h *Handle) checkList(ctx context.Context, prefix string, limit int) error {
-	if err := h.Err(); err != nil {
-		return err
+// checkList checks the arguments of a listing and returns its limit.
+func (in *instance) checkList(prefix string, limit int) (int, error) {
+	if err := in.checkLength("prefix", prefix); err != nil {
+		return 0, err
 	}
 	if err := checkText("prefix", prefix); err != nil {
-		return err
+		return 0, err
 	}
-	if n, most := len(h.store.prefix)+len(prefix), h.store.def.Limits.KeyBytes; n > most {
-		return Errorf(ErrInvalid, "invalid prefix: %d bytes with the prefix of the store, limit %d", n, most)
+	most := in.limits.Batch
+	if limit < 0 || limit > most {
+		return 0, Errorf(ErrInvalid, "invalid limit %d: want 1 to %d", limit, most)
 	}
-	if most := h.store.def.Limits.Batch; limit < 0 || limit > most {
-		return Errorf(ErrInvalid, "invalid limit %d: want 1 to %d", limit, most)
+	if limit == 0 {
+		limit = min(DefaultPage, most)
 	}
-	return h.allow(ctx, OpList, prefix)
+	return limit, nil
 }
 
-// names returns stored keys as the caller names them, in place, without those that no caller could name.
-func (h *Handle) names(stored []string) []string {
-	kept := stored[:0]
+// names returns the stored keys of a page as the caller names them. It believes no driver that they begin as they should: a
+// store must not see the keys of another.
+func (in *instance) names(stored []string, prefix string) []string {
+	names := make([]string, 0, len(stored))
 	for _, k := range stored {
-		if name := strings.TrimPrefix(k, h.store.prefix); CheckKey(name) == nil {
-			kept = append(kept, name)
+		name, ours := strings.CutPrefix(k, in.prefix)
+		if ours && strings.HasPrefix(name, prefix) && len(k) <= in.limits.KeyBytes && CheckKey(name) == nil {
+			names = append(names, name)
 		}
 	}
-	return kept
+	return names
 }

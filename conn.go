@@ -3,45 +3,59 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
-// A conn is one connection, shared by the instances whose Connection is equal. Its fields are guarded by Registry.mu.
+// openGrace is how long callers wait for an opener to return once the time it had is over.
+const openGrace = time.Second
+
+// A conn is one connection, shared by the instances whose Connection is equal. It is opened once: one that fails to open is
+// forgotten, and whoever comes next makes another. Its fields are guarded by Registry.mu.
 type conn struct {
 	key     any
-	id      string        // of the store that opened it, for the log
-	refs    int           // instances that hold it and callers that wait for it
-	driver  Driver        // nil until it is open
-	opening *opening      // the attempt to open it, under way or ended
-	closing chan struct{} // nil until it is being closed; closed when that is done
+	id      string             // of the store that opened it, for the log
+	refs    int                // instances that hold it, callers that wait for it, and the attempt to open it
+	cancel  context.CancelFunc // ends the attempt
+	ready   chan struct{}      // closed when the attempt has ended
+	opened                     // what came of it
+	closing chan struct{}      // nil until it is being closed; closed when that is done
 }
 
-// An opening is one attempt to open a connection. All who need the connection meanwhile wait for it.
-type opening struct {
-	done   chan struct{} // closed when the attempt has ended
-	err    error         // set before done is closed
-	cancel context.CancelFunc
+// opened is the outcome of an attempt to open a connection.
+type opened struct {
+	driver Driver // nil until it is open, and when that failed
+	info   Info
+	err    error
 }
 
-// open gives in its driver, opening the connection if nobody has. The attempt outlives the caller that began it while others wait.
+// open gives in its driver, opening the connection if nobody has. All who need it meanwhile wait for one attempt. That outlives
+// them all: where each has less time than opening takes, the connection is open in the end nevertheless.
 func (r *Registry) open(ctx context.Context, in *instance) error {
-	if err := ctx.Err(); err != nil {
-		return explain(err)
-	}
 	for {
+		if err := ctx.Err(); err != nil {
+			return explain(err)
+		}
 		c, wait, err := r.join(ctx, in)
 		if c == nil {
 			return err
 		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			err = explain(ctx.Err())
-		}
+		err = await(ctx, wait, in.def.OpenTimeout+openGrace)
 		if done, err := r.leave(ctx, in, c, err); done {
 			return err
 		}
+	}
+}
+
+// await waits until ready is closed, for as long as ctx and patience last: an opener may ignore its context, or a driver hang as
+// it closes.
+func await(ctx context.Context, ready <-chan struct{}, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return explain(ctx.Err())
 	}
 }
 
@@ -63,15 +77,13 @@ func (r *Registry) join(ctx context.Context, in *instance) (*conn, <-chan struct
 	if c == nil {
 		c = &conn{key: key, id: in.id}
 		r.conns[key] = c
+		r.start(ctx, in, c)
 	}
 	c.refs++
-	switch {
-	case c.closing != nil:
+	if c.closing != nil {
 		return c, c.closing, nil
-	case c.opening == nil:
-		r.begin(ctx, in, c)
 	}
-	return c, c.opening.done, nil
+	return c, c.ready, nil
 }
 
 // leave ends the wait of in for c. It reports false if c was closed meanwhile and another must be opened.
@@ -86,143 +98,139 @@ func (r *Registry) leave(ctx context.Context, in *instance, c *conn, err error) 
 	case c.closing != nil:
 		idle = r.drop(c)
 	case c.driver == nil:
-		idle, done, err = r.drop(c), true, c.opening.err
+		idle, done, err = r.drop(c), true, c.err
 	case in.driver != nil:
 		idle, done = r.drop(c), true
 	default:
-		r.attach(in, c)
-		done = true
-		idle = r.settle(in) // replaced or removed meanwhile, it keeps nothing open
+		in.attach(c)
+		idle, done = r.settle(in), true // replaced or removed meanwhile, it keeps nothing open
 	}
 	r.mu.Unlock()
 	r.shut(ctx, idle)
 	return done, err
 }
 
-// attach gives in the driver of c. The reference of the waiter becomes that of the instance. r.mu is held.
-func (r *Registry) attach(in *instance, c *conn) {
-	in.conn = c
-	in.info = c.driver.Info()
-	in.batcher, _ = c.driver.(Batcher)
-	in.counter, _ = c.driver.(Counter)
-	in.timeout = in.def.Timeout
-	if in.timeout == 0 && in.info.Network {
-		in.timeout = DefaultTimeout
-	}
-	in.maxVal = in.def.Limits.ValueBytes
-	if n := in.info.MaxValueBytes; n > 0 {
-		in.maxVal = min(in.maxVal, n)
-	}
-	if n := in.info.MaxKeyBytes; n > 0 {
-		in.def.Limits.KeyBytes = min(in.def.Limits.KeyBytes, n)
-	}
-	in.driver = c.driver
-}
+var errOpenEnded = Errorf(ErrUnavailable, "%w: open ended its goroutine", ErrUnavailable)
 
-// begin starts an attempt to open c. r.mu is held.
-func (r *Registry) begin(ctx context.Context, in *instance, c *conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.def.OpenTimeout)
-	c.opening = &opening{done: make(chan struct{}), cancel: cancel}
+// start begins the attempt to open c, for in. r.mu is held.
+func (r *Registry) start(ctx context.Context, in *instance, c *conn) {
+	ctx = context.WithoutCancel(ctx)
+	within, cancel := context.WithTimeout(ctx, in.def.OpenTimeout)
+	c.cancel, c.ready = cancel, make(chan struct{})
+	c.refs++
 	r.opens++
 	go func() {
-		start := time.Now()
-		var d Driver
-		err := errors.New("open did not return")
+		begin := r.now()
+		got := opened{err: errOpenEnded}
 		defer func() { // runs after Goexit in a host's opener too
 			cancel()
-			r.opened(ctx, c, d, err)
-			r.tell(ctx, Event{Store: in.id, Op: OpOpen, Err: err}, start)
+			r.tell(ctx, Event{Store: c.id, Op: OpOpen, Err: got.err}, begin)
+			r.finish(ctx, in, c, got)
 		}()
-		d, err = openDriver(ctx, in.def.Open)
+		got = r.openDriver(within, in)
 	}()
 }
 
 // openDriver calls the opener of a host. A panic there must not end the process: it has no caller on this goroutine.
-func openDriver(ctx context.Context, o Opener) (d Driver, err error) {
+func (r *Registry) openDriver(ctx context.Context, in *instance) (got opened) {
 	defer func() {
 		if p := recover(); p != nil {
-			d, err = nil, fmt.Errorf("open panicked: %v", p)
+			got = opened{err: openError(r.caught(ctx, "open", p))}
 		}
 	}()
-	d, err = o.Open(ctx)
+	d, err := in.def.Open.Open(ctx)
 	if err == nil && d == nil {
 		err = errors.New("open returned no driver")
 	}
-	if err = explain(err); Kind(err) == "internal" {
-		err = Errorf(ErrUnavailable, "%w: %w", ErrUnavailable, err)
-	}
 	if err != nil {
-		return nil, err
+		return opened{err: openError(err)}
 	}
-	return d, nil
+	return opened{driver: d, info: d.Info()}
 }
 
-// opened ends an attempt: it wakes the waiters, or closes the driver if none is left. A failure is not remembered: whoever
-// comes next begins another attempt.
-func (r *Registry) opened(ctx context.Context, c *conn, d Driver, err error) {
-	r.mu.Lock()
-	c.driver, c.opening.err = d, err
-	var idle *conn
-	switch {
-	case err != nil:
-		r.forget(c)
-	case c.refs == 0 || r.closed:
-		c.closing = make(chan struct{})
-		idle = c
+// openError returns the error of an opener as one that says something about a store.
+func openError(err error) error {
+	err = explain(err)
+	switch Kind(err) {
+	case "internal":
+		return Errorf(ErrUnavailable, "%w: %w", ErrUnavailable, err)
+	case "not_found", "store_not_found", "released":
+		// What the opener did not find, or had released, is nothing that its caller asked for.
+		return Errorf(ErrUnavailable, "%w: %v", ErrUnavailable, err)
 	}
-	close(c.opening.done)
-	r.mu.Unlock()
-	if err != nil {
-		r.log.WarnContext(ctx, "store failed to open", "store", c.id, "error", err)
+	return err
+}
+
+// finish ends an attempt: in gets the driver, whether its callers still wait or not, and all waiters are woken.
+func (r *Registry) finish(ctx context.Context, in *instance, c *conn, got opened) {
+	if got.err != nil {
+		r.log.WarnContext(ctx, "store failed to open", "store", c.id, "error", got.err)
 	} else {
 		r.log.DebugContext(ctx, "store opened", "store", c.id)
 	}
-	r.shut(ctx, idle)
 	r.mu.Lock()
+	c.opened = got
+	var idle *conn
+	switch {
+	case got.err != nil:
+		r.forget(c)
+	case r.closed:
+		c.closing = make(chan struct{})
+		idle = c
+	default:
+		in.attach(c)
+		idle = r.settle(in) // replaced or removed meanwhile, it keeps nothing open
+	}
 	r.opens--
-	r.signalIdle()
+	r.signalIdle() // Close waits for idle all the same
+	close(c.ready)
 	r.mu.Unlock()
+	r.shut(ctx, idle)
 }
 
 // drop gives up one reference and returns c if it must be shut. r.mu is held.
 func (r *Registry) drop(c *conn) *conn {
 	c.refs--
-	if c.refs > 0 || c.closing != nil {
+	if c.refs > 0 || c.driver == nil || c.closing != nil {
 		return nil
 	}
-	if c.driver != nil {
-		c.closing = make(chan struct{})
-		return c
-	}
-	c.opening.cancel()
-	r.forget(c)
-	return nil
+	c.closing = make(chan struct{})
+	return c
 }
 
-// forget takes c out of the registry unless another has its place. r.mu is held.
-func (r *Registry) forget(c *conn) {
-	if r.conns[c.key] == c {
-		delete(r.conns, c.key)
-	}
-}
+// forget takes c out of the registry. Its place was its own until now: others wait for it, they do not replace it. r.mu is held.
+func (r *Registry) forget(c *conn) { delete(r.conns, c.key) }
 
-// shut closes the driver of c, whose closing was announced under the lock; a nil c is nothing to do. Those who need the same connection again wait until it is closed.
+// shut closes the driver of c, whose closing was announced under the lock; a nil c is nothing to do. Those who need the same
+// connection again wait until it is closed.
 func (r *Registry) shut(ctx context.Context, c *conn) error {
 	if c == nil {
 		return nil
 	}
-	start := time.Now()
-	err := c.driver.Close()
-	r.mu.Lock()
-	r.forget(c)
-	close(c.closing)
-	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.forget(c)
+		close(c.closing)
+	}()
+	begin := r.now()
+	err := r.closeDriver(ctx, c.driver)
 	if err != nil {
 		err = &Error{Store: c.id, Op: OpClose, Err: err}
 		r.log.WarnContext(ctx, "store failed to close", "store", c.id, "error", err)
 	} else {
 		r.log.DebugContext(ctx, "store closed", "store", c.id)
 	}
-	r.tell(ctx, Event{Store: c.id, Op: OpClose, Err: err}, start)
+	r.tell(ctx, Event{Store: c.id, Op: OpClose, Err: err}, begin)
 	return err
+}
+
+// closeDriver closes a driver. One that panics must not take the unit with it that happened to hold the last lease.
+func (r *Registry) closeDriver(ctx context.Context, d Driver) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = r.caught(ctx, "close", p)
+		}
+	}()
+	return d.Close()
 }

@@ -9,20 +9,22 @@ import (
 	"github.com/luastore/store/value"
 )
 
-// DefaultTimeout bounds each operation on a store over a network, and each attempt to open a store, where the definition says nothing.
+// DefaultTimeout bounds each operation on a store over a network, and each attempt to open a store, where the definition
+// says nothing.
 const DefaultTimeout = 5 * time.Second
 
 // A Definition says what a store id stands for.
 type Definition struct {
 	// Open opens the connection. Required. Stores whose Open names the same connection share one driver.
 	Open Opener
-	// Prefix is put, with a colon, before every key, so that stores on one connection do not see each other's entries. One segment: no colon, no
-	// control characters, at most 256 bytes. Default: none; such a store sees the whole connection, the entries behind
-	// other stores' prefixes included.
+	// Prefix is put, with a colon, before every key, so that stores on one connection do not see each other's entries.
+	// One segment: no colon, no control characters, at most 256 bytes. Default: none; such a store sees the whole
+	// connection, the entries behind other stores' prefixes included.
 	Prefix string
 	// DefaultTTL is the time to live of entries written without one. Default: never, or MaxTTL where that is set.
 	DefaultTTL time.Duration
-	// MaxTTL is the longest time to live that is accepted; with one, entries cannot live for ever. Default: no maximum below 100 years.
+	// MaxTTL is the longest time to live that is accepted; with one, no operation makes an entry that lives for ever.
+	// Default: no maximum below 100 years.
 	MaxTTL time.Duration
 	// Timeout bounds each operation. Default: [DefaultTimeout] where operations cross a network (Info.Network), else none.
 	Timeout time.Duration
@@ -103,7 +105,7 @@ func (d Definition) complete(limits Limits) (Definition, error) {
 	if d.Open.Open == nil {
 		return d, Errorf(ErrInvalid, "no Open: a definition needs the opener of a driver")
 	}
-	if c := d.Open.Connection; c != nil && !reflect.TypeOf(c).Comparable() {
+	if c := d.Open.Connection; c != nil && !hasIdentity(reflect.ValueOf(c)) {
 		return d, Errorf(ErrInvalid, "invalid Open: its Connection is a %T, which cannot be compared", c)
 	}
 	if err := checkPrefix(d.Prefix); err != nil {
@@ -125,13 +127,17 @@ func (d Definition) complete(limits Limits) (Definition, error) {
 	return d, nil
 }
 
+// hasIdentity reports whether a value can be found again among others: its type may allow comparison and what an interface
+// inside holds may not, and NaN is not equal to itself.
+func hasIdentity(v reflect.Value) bool { return v.Comparable() && v.Equal(v) }
+
 // checkPrefix reports a prefix that could reach into another.
 func checkPrefix(prefix string) error {
-	if strings.Contains(prefix, ":") {
-		return Errorf(ErrInvalid, "invalid prefix %q: want one segment without a colon", prefix)
-	}
 	if len(prefix) > maxPrefixBytes {
 		return Errorf(ErrInvalid, "invalid prefix: %d bytes, at most %d", len(prefix), maxPrefixBytes)
+	}
+	if strings.Contains(prefix, ":") {
+		return Errorf(ErrInvalid, "invalid prefix %q: want one segment without a colon", prefix)
 	}
 	return checkText("prefix", prefix)
 }

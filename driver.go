@@ -59,9 +59,9 @@ type Driver interface {
 	// nil new deletes; both nil reports whether key is absent. With [KeepTTL] a swapped entry keeps its expiry.
 	CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (swapped bool, err error)
 	// List returns a page of about limit live keys that begin with prefix, after cursor: "" at first, then Page.Next. The
-	// cursor is opaque and untrusted: a forged one answers [ErrInvalid] or another position under prefix. A page may be empty before the
-	// end, or exceed limit where the backend decides. A key alive throughout is returned at least once; exactly once and
-	// in byte order where Info says Ordered.
+	// cursor is opaque and untrusted: a forged one answers [ErrInvalid] or another position under prefix. A page may be
+	// empty before the end, or exceed limit where the backend decides. A key alive throughout is returned at least once;
+	// exactly once and in byte order where Info says Ordered.
 	List(ctx context.Context, prefix, cursor string, limit int) (Page, error)
 	// Info tells what this driver guarantees. It does not change while the driver is open and takes no round trip.
 	Info() Info
@@ -83,9 +83,9 @@ type Batcher interface {
 // A Counter is a [Driver] that adds to a stored number in one atomic step.
 type Counter interface {
 	// Incr adds delta to the number stored under key and returns the sum, stored in the canonical form of package value.
-	// An absent key counts as initial and is created with ttl; an existing one keeps its expiry. A value that is no number answers
-	// [ErrNotNumber], a sum beyond ±2^53 or not finite [ErrOutOfRange]; both leave the entry untouched. Delta and initial
-	// are finite. A sum of -0 is stored as 0.
+	// An absent key counts as initial and is created with ttl, which is never [KeepTTL]; an existing one keeps its expiry.
+	// A value that is no number answers [ErrNotNumber], a sum beyond ±2^53, one that rounding brings back to there, or not
+	// finite [ErrOutOfRange]; both leave the entry untouched. Delta and initial are finite. A sum of -0 is stored as 0.
 	Incr(ctx context.Context, key string, delta, initial float64, ttl time.Duration) (float64, error)
 }
 
@@ -122,16 +122,20 @@ type Opener struct {
 	// Connection identifies what Open connects to, for [Registry] to share one open driver among the stores whose
 	// Connection is equal (==). It must be comparable; nil shares with nobody. It may hold secrets and is never printed.
 	Connection any
-	// Open opens the driver. It must return soon after ctx ends, which does not end the driver it returned.
+	// Open opens the driver. It must return soon after ctx ends, which does not end the driver it returned: until it
+	// returns, nobody else tries to open that connection.
 	Open func(ctx context.Context) (Driver, error)
 }
+
+// String keeps what Connection may hold out of logs.
+func (o Opener) String() string { return "opener of a driver" }
 
 // A BatchError names the keys of a batch that failed, and why.
 type BatchError struct {
 	Errs map[string]error // by key; at least one
 }
 
-// Error names up to three of the keys that failed, with the reason of the first, in byte order.
+// Error names up to three of the keys that failed, in byte order, with the reason that Unwrap returns.
 func (e *BatchError) Error() string {
 	keys := e.Keys()
 	shown := keys[:min(3, len(keys))]
@@ -143,7 +147,11 @@ func (e *BatchError) Error() string {
 	if n := len(keys) - len(shown); n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	return fmt.Sprintf("%d keys failed: %s%s: %v", len(keys), strings.Join(quoted, ", "), more, e.Errs[keys[0]])
+	what := "keys"
+	if len(keys) == 1 {
+		what = "key"
+	}
+	return fmt.Sprintf("%d %s failed: %s%s: %v", len(keys), what, strings.Join(quoted, ", "), more, e.Unwrap())
 }
 
 // Keys returns the keys that failed, in byte order.
@@ -156,12 +164,17 @@ func (e *BatchError) Keys() []string {
 	return keys
 }
 
-// Unwrap returns the error that says most about the batch: an unknown outcome if there is one, else that of the first key.
+// Unwrap returns the error that says most about the batch: an unknown outcome if there is one, else that of the first key in
+// byte order.
 func (e *BatchError) Unwrap() error {
-	for _, err := range e.Errs {
-		if errors.Is(err, ErrUnknownOutcome) {
+	keys := e.Keys()
+	for _, k := range keys {
+		if err := e.Errs[k]; errors.Is(err, ErrUnknownOutcome) {
 			return err
 		}
 	}
-	return e.Errs[e.Keys()[0]]
+	if len(keys) == 0 {
+		return nil
+	}
+	return e.Errs[keys[0]]
 }

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/luastore/store/value"
 )
 
-// One sentinel for each cause. Every error of this module wraps one of them or is an internal one: test with [errors.Is], or
-// take its [Kind].
+// One sentinel for each cause. Every error of this module wraps one of them or is an internal one: test with [errors.Is],
+// or take its [Kind].
 var (
 	ErrNotFound       = errors.New("key not found")               // no live entry under the key
 	ErrStoreNotFound  = errors.New("store not found")             // no store of that id
@@ -30,8 +31,8 @@ var (
 	ErrOutOfRange     = Errorf(ErrInvalid, "number beyond ±2^53") // Incr past the exact integers; it is an ErrInvalid
 )
 
-// Errorf returns an error with the text of [fmt.Errorf] that [errors.Is] matches with cause, one of the sentinels, whatever its
-// text. Drivers use it to say what happened in their own words.
+// Errorf returns an error with the text of [fmt.Errorf] that [errors.Is] matches with cause, one of the sentinels, whatever
+// its text. Drivers use it to say what happened in their own words.
 func Errorf(cause error, format string, args ...any) error {
 	return value.Errorf(cause, format, args...)
 }
@@ -85,9 +86,10 @@ type Error struct {
 // Error returns the context and the text of Err.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "store %q: %s", e.Store, e.Op)
+	fmt.Fprintf(&b, "store %s: %s", quote(e.Store), e.Op)
 	if e.Key != "" {
-		fmt.Fprintf(&b, " %q", e.Key)
+		b.WriteByte(' ')
+		b.WriteString(quote(e.Key))
 	}
 	b.WriteString(": ")
 	b.WriteString(e.Err.Error())
@@ -97,8 +99,19 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Message returns the text of err for the caller of one operation, who knows which store and key it named: without that context where
-// the mistake is the caller's, with it where something went wrong beyond.
+// maxQuoted is the length up to which names are shown whole in messages: that of the longest key.
+const maxQuoted = DefaultKeyBytes
+
+// quote returns a name in quotes, cut where a script could make a message of any length with it.
+func quote(name string) string {
+	if len(name) <= maxQuoted {
+		return strconv.Quote(name)
+	}
+	return fmt.Sprintf("%q… (%d bytes)", name[:maxQuoted/8], len(name))
+}
+
+// Message returns the text of err for the caller of one operation, who knows which store and key it named: without that
+// context where the mistake is the caller's, with it where something went wrong beyond.
 func Message(err error) string {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -111,16 +124,12 @@ func Message(err error) string {
 	return e.Err.Error()
 }
 
-// explain gives an error of the context package its sentinel.
+// explain gives an error of the context package its sentinel, unless a more telling one explains it already.
 func explain(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrTimeout), errors.Is(err, ErrCanceled):
-		return err
-	case errors.Is(err, context.DeadlineExceeded):
+	switch kind := Kind(err); {
+	case kind == "timeout" && !errors.Is(err, ErrTimeout):
 		return Errorf(ErrTimeout, "timeout: %w", err)
-	case errors.Is(err, context.Canceled):
+	case kind == "canceled" && !errors.Is(err, ErrCanceled):
 		return Errorf(ErrCanceled, "canceled: %w", err)
 	}
 	return err

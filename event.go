@@ -1,6 +1,11 @@
 package store
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
 
 // An Op names an operation, to the policy, in events and in errors.
 type Op string
@@ -23,19 +28,48 @@ const (
 
 	OpOpen    Op = "open"    // a driver was opened, or failed to
 	OpClose   Op = "close"   // a driver was closed
-	OpAcquire Op = "acquire" // a unit got its lease on a store, or failed to
+	OpAcquire Op = "acquire" // a unit got a lease on a store, or failed to; further handles on that lease show nothing
 	OpRelease Op = "release" // a unit gave its lease back
 )
 
-// An Event tells [Options].Observe of one operation that has ended.
+// An Event tells [Options].Observe of one operation that has ended. Unit, Store and Key may come from a script and be of any
+// text: where Err is an [ErrStoreNotFound] or an [ErrInvalid], they make no good labels of metrics.
 type Event struct {
 	Unit     string        // name of the unit of work; "" for open and close
-	Store    string        // id of the store; for open and close the one that caused it
-	Op       Op            //
+	Store    string        // id of the store; for open and close the one that opened the connection
+	Op       Op            // which operation
 	Key      string        // key or prefix as the caller named it; "" for batches and for the life of a store
-	Keys     int           // number of keys in a batch or a page; 1 for operations on one key
-	Bytes    int           // stored bytes read or written
-	Hit      bool          // a read found its entry
+	Keys     int           // number of keys in a batch, as it was asked for, or in a page; 1 for operations on one key
+	Bytes    int           // stored bytes read, or given to be written
+	Hit      bool          // the operation found an entry, or swapped one
 	Duration time.Duration // from the check of the arguments to the answer
 	Err      error         // nil when it succeeded; ErrNotFound is a miss
+}
+
+// now returns the time if somebody wants to know how long something takes.
+func (r *Registry) now() time.Time {
+	if r.observe == nil {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+// tell passes an event to the observer, if there is one. What an observer breaks is its own.
+func (r *Registry) tell(ctx context.Context, e Event, begin time.Time) {
+	if r.observe == nil {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			_ = r.caught(ctx, "observe", p)
+		}
+	}()
+	e.Duration = time.Since(begin)
+	r.observe(ctx, e)
+}
+
+// caught logs, with its stack, a panic in what the host supplied, and returns it as an error.
+func (r *Registry) caught(ctx context.Context, what string, p any) error {
+	r.log.ErrorContext(ctx, what+" panicked", "panic", p, "stack", string(debug.Stack()))
+	return fmt.Errorf("%s panicked: %v", what, p)
 }

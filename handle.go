@@ -10,17 +10,17 @@ import (
 	"github.com/luastore/store/value"
 )
 
-// A Handle is one unit's lease on one store: the portable type on which every operation is called. It checks, bounds and observes an operation once,
-// the same for every driver:
+// A Handle is one unit's lease on one store: the portable type on which every operation is called. It checks, bounds and
+// observes an operation once, the same for every driver:
 //
 //	released? → key, ttl and size → policy → timeout → driver → the error wrapped with store, operation and key → observer
 //
-// Values are in their stored form (package value); [Load] and [Save] translate. A slice that was passed or returned must not be
-// modified. Every ttl is a duration that the driver rounds up to its resolution: 0 for never, [DefaultTTL] for the default of the store, [KeepTTL] where
-// the entry is to keep its expiry.
+// Values are in their stored form (package value); [Load] and [Save] translate. A slice that was passed or returned must not
+// be modified. Every ttl is a duration that the driver rounds up to its resolution: 0 for never, [DefaultTTL] for the default of
+// the store, [KeepTTL] where the entry is to keep its expiry.
 //
-// Every method may answer [ErrReleased], [ErrInvalid], [ErrDenied], [ErrUnavailable], [ErrTimeout] and [ErrCanceled], and every one
-// that writes [ErrUnknownOutcome]. Methods are safe for concurrent use.
+// Every method may answer [ErrReleased], [ErrInvalid], [ErrDenied], [ErrUnavailable], [ErrTimeout] and [ErrCanceled], and every
+// one that writes [ErrUnknownOutcome]. Methods are safe for concurrent use.
 type Handle struct {
 	store    *instance
 	lease    *lease
@@ -52,11 +52,7 @@ func (h *Handle) Release() {
 func (h *Handle) Info() Info { return h.store.info }
 
 // Limits returns the limits of the store, defaults and those of its driver filled in.
-func (h *Handle) Limits() Limits {
-	l := h.store.def.Limits
-	l.ValueBytes = h.store.maxVal
-	return l
-}
+func (h *Handle) Limits() Limits { return h.store.limits }
 
 // TTLs returns the time to live of entries written without one, and the longest that is accepted; 0 means never and no maximum.
 func (h *Handle) TTLs() (def, most time.Duration) { return h.store.def.DefaultTTL, h.store.def.MaxTTL }
@@ -69,122 +65,126 @@ func (h *Handle) String() string {
 	return fmt.Sprintf("store %q", h.store.id)
 }
 
-// A call is one operation on its way.
+// A call is one operation on its way. It stays where its operation put it: copying it takes longer than all checks.
 type call struct {
-	ctx    context.Context
+	ctx    context.Context    // for the driver: the caller's, with the timeout of the store
 	cancel context.CancelFunc // nil without a timeout
 	key    string             // as stored
 	start  time.Time          // zero without an observer
 }
 
-// begin does what comes before the driver for an operation on one key.
-func (h *Handle) begin(ctx context.Context, op Op, key string) (call, error) {
-	c := h.clock(ctx)
-	if err := h.Err(); err != nil {
-		return c, err
-	}
-	var err error
-	if c.key, err = h.key(key); err != nil {
-		return c, err
-	}
-	if err := h.allow(ctx, op, key); err != nil {
-		return c, err
-	}
-	return h.bound(c), nil
-}
-
-// clock starts a call, and its time if somebody wants to know it.
-func (h *Handle) clock(ctx context.Context) call {
-	c := call{ctx: ctx}
+// open starts a call.
+func (h *Handle) open(c *call) error {
 	if h.store.reg.observe != nil {
 		c.start = time.Now()
 	}
-	return c
+	return h.Err()
 }
 
-// bound gives a call the timeout of the store, unless it ends earlier anyway.
-func (h *Handle) bound(c call) call {
-	timeout := h.store.timeout
-	if timeout == 0 {
-		return c
+// begin starts a call on one key, which must be valid.
+func (h *Handle) begin(c *call, key string) error {
+	err := h.open(c)
+	if err == nil {
+		c.key, err = h.store.key(key)
 	}
-	if d, ok := c.ctx.Deadline(); !ok || time.Until(d) > timeout {
-		c.ctx, c.cancel = context.WithTimeout(c.ctx, timeout)
-	}
-	return c
+	return err
 }
 
-// key checks a key and returns it as it is stored.
-func (h *Handle) key(key string) (string, error) {
-	if err := CheckKey(key); err != nil {
-		return "", err
+// admit asks whether a call whose arguments are valid may be made, and gives it the timeout of the store.
+func (h *Handle) admit(ctx context.Context, c *call, op Op, key string) error {
+	if err := h.store.writable(op); err != nil {
+		return err
 	}
-	s := h.store
-	if n, most := len(s.prefix)+len(key), s.def.Limits.KeyBytes; n > most {
-		return "", Errorf(ErrInvalid, "invalid key: %d bytes with the prefix of the store, limit %d", n, most)
+	if err := h.allow(ctx, op, key); err != nil {
+		return err
 	}
-	if s.prefix == "" {
-		return key, nil
-	}
-	return s.prefix + key, nil
+	c.ctx, c.cancel = h.store.bound(ctx)
+	return nil
 }
 
-// writes are the operations that a read-only store refuses.
-func (op Op) writes() bool {
-	switch op {
-	case OpSet, OpDelete, OpTouch, OpCompareAndSwap, OpIncr, OpSetMany, OpDeleteMany:
-		return true
+// enter does all that comes before the driver for an operation whose one argument is a key.
+func (h *Handle) enter(ctx context.Context, c *call, op Op, key string) error {
+	err := h.begin(c, key)
+	if err == nil {
+		err = h.admit(ctx, c, op, key)
 	}
-	return false
+	return err
 }
 
-// allow asks whether op may be done on key.
-func (h *Handle) allow(ctx context.Context, op Op, key string) error {
-	s := h.store
-	if s.def.ReadOnly && op.writes() {
-		return Errorf(ErrDenied, "permission denied: store is read-only")
-	}
-	if s.reg.policy == nil {
+// writable reports that a read-only store refuses op.
+func (in *instance) writable(op Op) error {
+	if !in.def.ReadOnly {
 		return nil
 	}
-	if err := s.reg.policy(ctx, Access{Unit: h.lease.unit.name, Store: s.id, Op: op, Key: key}); err != nil {
-		return Errorf(ErrDenied, "permission denied: %w", err)
+	switch op {
+	case OpSet, OpDelete, OpTouch, OpCompareAndSwap, OpIncr, OpSetMany, OpDeleteMany:
+		return Errorf(ErrDenied, "permission denied: store is read-only")
 	}
 	return nil
 }
 
+// allow asks the policy whether op may be done on key. Nothing but the text of its error comes through: one that was not found
+// in a store of permissions must not look like a miss.
+func (h *Handle) allow(ctx context.Context, op Op, key string) error {
+	s := h.store
+	if s.reg.policy == nil {
+		return nil
+	}
+	err := s.reg.policy(ctx, Access{Unit: h.lease.unit.name, Store: s.id, Op: op, Key: key})
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrDenied):
+		return Errorf(ErrDenied, "%v", err)
+	}
+	return Errorf(ErrDenied, "permission denied: %v", err)
+}
+
+// settled reports that nothing comes after the driver: the shortcut of the operations that scripts call most.
+func (h *Handle) settled(c *call, err error) (error, bool) {
+	switch {
+	case c.cancel != nil || h.store.reg.observe != nil:
+		return err, false
+	case err == nil:
+		return nil, true
+	case errors.Is(err, ErrNotFound):
+		return ErrNotFound, true
+	}
+	return err, false
+}
+
 // end does what comes after the driver and returns the error as the caller sees it. The event needs Op, Key and what was read
 // or written.
-func (h *Handle) end(c *call, e Event, err error) error {
+func (h *Handle) end(ctx context.Context, c *call, e Event, err error) error {
 	if c.cancel != nil {
 		c.cancel()
 	}
 	switch {
-	case err == nil, err == ErrNotFound:
-	case errors.Is(err, ErrReleased):
+	case err == nil, errors.Is(err, ErrReleased):
 	case errors.Is(err, ErrNotFound):
 		err = ErrNotFound
 	default:
 		err = &Error{Store: h.store.id, Op: e.Op, Key: e.Key, Err: explain(err)}
 	}
-	if observe := h.store.reg.observe; observe != nil {
-		e.Unit, e.Store, e.Err, e.Duration = h.lease.unit.name, h.store.id, err, time.Since(c.start)
-		observe(c.ctx, e)
+	if h.store.reg.observe != nil {
+		e.Unit, e.Store, e.Err = h.lease.unit.name, h.store.id, err
+		h.store.reg.tell(ctx, e, c.start)
 	}
 	return err
 }
 
 // Get returns the stored value of key, or [ErrNotFound].
 func (h *Handle) Get(ctx context.Context, key string) ([]byte, error) {
-	c, err := h.begin(ctx, OpGet, key)
+	var c call
+	err := h.enter(ctx, &c, OpGet, key)
 	var v []byte
 	if err == nil {
 		v, err = h.store.driver.Get(c.ctx, c.key)
 	}
-	if err == nil && c.cancel == nil && h.store.reg.observe == nil {
-		return v, nil
+	if err, done := h.settled(&c, err); done {
+		return v, err
 	}
-	return v, h.end(&c, Event{Op: OpGet, Key: key, Keys: 1, Bytes: len(v), Hit: err == nil}, err)
+	return v, h.end(ctx, &c, Event{Op: OpGet, Key: key, Keys: 1, Bytes: len(v), Hit: err == nil}, err)
 }
 
 // An Entry is one entry as of one moment.
@@ -196,43 +196,53 @@ type Entry struct {
 
 // Entry returns the value of key and the time it has left, from one consistent read, or [ErrNotFound].
 func (h *Handle) Entry(ctx context.Context, key string) (Entry, error) {
-	c, err := h.begin(ctx, OpEntry, key)
+	var c call
+	err := h.enter(ctx, &c, OpEntry, key)
 	e := Entry{Key: key}
 	if err == nil {
 		e.Value, e.TTL, err = h.store.driver.Entry(c.ctx, c.key)
 	}
-	return e, h.end(&c, Event{Op: OpEntry, Key: key, Keys: 1, Bytes: len(e.Value), Hit: err == nil}, err)
+	return e, h.end(ctx, &c, Event{Op: OpEntry, Key: key, Keys: 1, Bytes: len(e.Value), Hit: err == nil}, err)
 }
 
 // TTL returns the time that key has left, 0 if it never expires, or [ErrNotFound].
 func (h *Handle) TTL(ctx context.Context, key string) (time.Duration, error) {
-	c, err := h.begin(ctx, OpTTL, key)
+	var c call
+	err := h.enter(ctx, &c, OpTTL, key)
 	var ttl time.Duration
 	if err == nil {
 		ttl, err = h.store.driver.TTL(c.ctx, c.key)
 	}
-	return ttl, h.end(&c, Event{Op: OpTTL, Key: key, Keys: 1, Hit: err == nil}, err)
+	return ttl, h.end(ctx, &c, Event{Op: OpTTL, Key: key, Keys: 1, Hit: err == nil}, err)
 }
 
 // Has reports whether key exists.
 func (h *Handle) Has(ctx context.Context, key string) (bool, error) {
-	c, err := h.begin(ctx, OpHas, key)
+	var c call
+	err := h.enter(ctx, &c, OpHas, key)
 	found := false
 	if err == nil {
 		found, err = h.store.driver.Has(c.ctx, c.key)
 	}
-	return found, h.end(&c, Event{Op: OpHas, Key: key, Keys: 1, Hit: found}, err)
+	if err, done := h.settled(&c, err); done {
+		return found, err
+	}
+	return found, h.end(ctx, &c, Event{Op: OpHas, Key: key, Keys: 1, Hit: found}, err)
 }
 
-// Set writes a value with its expiry. Bytes that are no stored value are an [ErrInvalid], too many of them an [ErrTooLarge], a store without room
-// an [ErrFull]. With [KeepTTL] an existing entry keeps its expiry and a new one gets the default.
+// Set writes a value with its expiry. Bytes that are no stored value are an [ErrInvalid], too many of them an [ErrTooLarge], a
+// store without room an [ErrFull]. With [KeepTTL] an existing entry keeps its expiry and a new one gets the default.
 func (h *Handle) Set(ctx context.Context, key string, v []byte, ttl time.Duration) error {
-	c, err := h.begin(ctx, OpSet, key)
+	var c call
+	err := h.begin(&c, key)
 	if err == nil {
-		err = h.checkValue(v)
+		err = h.store.checkValue(v)
 	}
 	if err == nil {
 		ttl, err = h.store.def.resolveTTL(ttl)
+	}
+	if err == nil {
+		err = h.admit(ctx, &c, OpSet, key)
 	}
 	switch {
 	case err != nil:
@@ -241,13 +251,17 @@ func (h *Handle) Set(ctx context.Context, key string, v []byte, ttl time.Duratio
 	default:
 		err = h.store.driver.Set(c.ctx, c.key, v, ttl)
 	}
-	return h.end(&c, Event{Op: OpSet, Key: key, Keys: 1, Bytes: len(v)}, err)
+	if err, done := h.settled(&c, err); done {
+		return err
+	}
+	return h.end(ctx, &c, Event{Op: OpSet, Key: key, Keys: 1, Bytes: len(v)}, err)
 }
 
 // maxSwaps bounds the attempts of operations that are made of a read and a compare-and-swap.
 const maxSwaps = 1000
 
-// setKeeping writes a value that keeps the expiry of an existing entry and otherwise gets the default, which no driver does in one step.
+// setKeeping writes a value that keeps the expiry of an existing entry and otherwise gets the default, which no driver does in
+// one step.
 func (h *Handle) setKeeping(c *call, v []byte) error {
 	return h.swapping(c, func(old []byte) ([]byte, time.Duration, error) {
 		if old == nil {
@@ -257,8 +271,8 @@ func (h *Handle) setKeeping(c *call, v []byte) error {
 	})
 }
 
-// swapping reads an entry, nil if there is none, asks change for its new value and ttl, and writes that if no other writer came between,
-// else it tries again.
+// swapping reads an entry, nil if there is none, asks change for its new value and ttl, and writes that if no other writer came
+// between, else it tries again.
 func (h *Handle) swapping(c *call, change func(old []byte) (v []byte, ttl time.Duration, err error)) error {
 	d := h.store.driver
 	for range maxSwaps {
@@ -281,75 +295,89 @@ func (h *Handle) swapping(c *call, change func(old []byte) (v []byte, ttl time.D
 }
 
 // checkValue reports bytes that must not be stored.
-func (h *Handle) checkValue(v []byte) error {
-	if len(v) > h.store.maxVal {
-		return Errorf(ErrTooLarge, "value too large: %d bytes, limit %d", len(v), h.store.maxVal)
+func (in *instance) checkValue(v []byte) error {
+	if most := in.limits.ValueBytes; len(v) > most {
+		return Errorf(ErrTooLarge, "value too large: %d bytes, limit %d", len(v), most)
 	}
-	limits := h.store.def.Limits.Value()
-	if err := value.Validate(v, limits); err != nil {
-		return Errorf(ErrInvalid, "not the stored form of a value: %w", hideCause{err})
+	if err := value.Validate(v, in.limits.Value()); err != nil {
+		// Only its text: bytes refused from a caller are no corrupt entry.
+		return Errorf(ErrInvalid, "not the stored form of a value: %v", err)
 	}
 	return nil
 }
 
-// hideCause keeps the text of an error and not what it wraps: bytes refused from a caller are no corrupt entry.
-type hideCause struct{ error }
-
 // Delete removes key and reports whether it existed.
 func (h *Handle) Delete(ctx context.Context, key string) (bool, error) {
-	c, err := h.begin(ctx, OpDelete, key)
+	var c call
+	err := h.enter(ctx, &c, OpDelete, key)
 	existed := false
 	if err == nil {
 		existed, err = h.store.driver.Delete(c.ctx, c.key)
 	}
-	return existed, h.end(&c, Event{Op: OpDelete, Key: key, Keys: 1, Hit: existed}, err)
+	return existed, h.end(ctx, &c, Event{Op: OpDelete, Key: key, Keys: 1, Hit: existed}, err)
 }
 
 // Touch sets the expiry of key and reports whether key exists. With [KeepTTL] it changes nothing.
 func (h *Handle) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
-	c, err := h.begin(ctx, OpTouch, key)
+	var c call
+	err := h.begin(&c, key)
 	if err == nil {
 		ttl, err = h.store.def.resolveTTL(ttl)
+	}
+	if err == nil {
+		err = h.admit(ctx, &c, OpTouch, key)
 	}
 	existed := false
 	if err == nil {
 		existed, err = h.store.driver.Touch(c.ctx, c.key, ttl)
 	}
-	return existed, h.end(&c, Event{Op: OpTouch, Key: key, Keys: 1, Hit: existed}, err)
+	return existed, h.end(ctx, &c, Event{Op: OpTouch, Key: key, Keys: 1, Hit: existed}, err)
 }
 
-// CompareAndSwap writes new with its expiry if the stored bytes equal old, in one atomic step, and reports whether they did. A nil old means only if
-// key is absent, a nil new deletes. With [KeepTTL] an existing entry keeps its expiry and a new one gets the default.
+// CompareAndSwap writes new with its expiry if the stored bytes equal old, in one atomic step, and reports whether they did. A
+// nil old means only if key is absent. A nil new deletes, and ttl says nothing. With [KeepTTL] an existing entry keeps its
+// expiry and a new one gets the default.
 func (h *Handle) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	c, err := h.begin(ctx, OpCompareAndSwap, key)
-	if err == nil && new != nil {
-		err = h.checkValue(new)
+	var c call
+	err := h.begin(&c, key)
+	if err == nil {
+		ttl, err = h.store.checkSwap(old, new, ttl)
 	}
 	if err == nil {
-		if old == nil && ttl == KeepTTL {
-			ttl = DefaultTTL
-		}
-		ttl, err = h.store.def.resolveTTL(ttl)
+		err = h.admit(ctx, &c, OpCompareAndSwap, key)
 	}
 	swapped := false
 	if err == nil {
 		swapped, err = h.store.driver.CompareAndSwap(c.ctx, c.key, old, new, ttl)
 	}
-	return swapped, h.end(&c, Event{Op: OpCompareAndSwap, Key: key, Keys: 1, Bytes: len(new), Hit: swapped}, err)
+	return swapped, h.end(ctx, &c, Event{Op: OpCompareAndSwap, Key: key, Keys: 1, Bytes: len(new), Hit: swapped}, err)
 }
 
-// Incr adds delta to the number under key and returns the sum. An absent key counts as initial and is created with ttl; an existing one keeps
-// its expiry. Another value is an [ErrNotNumber], a sum beyond ±2^53 an [ErrOutOfRange]; both leave the entry untouched.
+// checkSwap checks what a compare-and-swap is to write and returns its ttl as the driver wants it.
+func (in *instance) checkSwap(old, new []byte, ttl time.Duration) (time.Duration, error) {
+	if new == nil {
+		return 0, nil
+	}
+	if err := in.checkValue(new); err != nil {
+		return 0, err
+	}
+	if old == nil && ttl == KeepTTL {
+		ttl = DefaultTTL
+	}
+	return in.def.resolveTTL(ttl)
+}
+
+// Incr adds delta to the number under key and returns the sum. An absent key counts as initial and is created with ttl, of which
+// [KeepTTL] means the default; an existing one keeps its expiry. Another value is an [ErrNotNumber], a sum beyond ±2^53 an
+// [ErrOutOfRange]; both leave the entry untouched.
 func (h *Handle) Incr(ctx context.Context, key string, delta, initial float64, ttl time.Duration) (float64, error) {
-	c, err := h.begin(ctx, OpIncr, key)
+	var c call
+	err := h.begin(&c, key)
 	if err == nil {
-		err = errors.Join(checkFinite("delta", delta), checkFinite("initial", initial))
-	}
-	if err == nil && ttl == KeepTTL {
-		ttl = DefaultTTL // an existing entry keeps its expiry anyway
+		ttl, err = h.store.checkIncr(delta, initial, ttl)
 	}
 	if err == nil {
-		ttl, err = h.store.def.resolveTTL(ttl)
+		err = h.admit(ctx, &c, OpIncr, key)
 	}
 	var sum float64
 	switch counter := h.store.counter; {
@@ -359,16 +387,25 @@ func (h *Handle) Incr(ctx context.Context, key string, delta, initial float64, t
 	default:
 		sum, err = h.incr(&c, delta, initial, ttl)
 	}
-	return sum, h.end(&c, Event{Op: OpIncr, Key: key, Keys: 1}, err)
+	return sum, h.end(ctx, &c, Event{Op: OpIncr, Key: key, Keys: 1}, err)
 }
 
-// checkFinite reports a number that cannot be added.
-func checkFinite(what string, f float64) error {
-	if f-f != 0 {
-		return Errorf(ErrInvalid, "invalid %s %v: want a finite number", what, f)
+// checkIncr checks the arguments of Incr and returns the ttl of an entry that it creates.
+func (in *instance) checkIncr(delta, initial float64, ttl time.Duration) (time.Duration, error) {
+	if !finite(delta) {
+		return 0, Errorf(ErrInvalid, "invalid delta %v: want a finite number", delta)
 	}
-	return nil
+	if !finite(initial) {
+		return 0, Errorf(ErrInvalid, "invalid initial %v: want a finite number", initial)
+	}
+	if ttl == KeepTTL {
+		ttl = DefaultTTL // an existing entry keeps its expiry anyway
+	}
+	return in.def.resolveTTL(ttl)
 }
+
+// finite reports whether f is neither infinite nor NaN.
+func finite(f float64) bool { return f-f == 0 }
 
 // incr is Incr for drivers that are no [Counter].
 func (h *Handle) incr(c *call, delta, initial float64, ttl time.Duration) (sum float64, err error) {
@@ -381,10 +418,24 @@ func (h *Handle) incr(c *call, delta, initial float64, ttl time.Duration) (sum f
 			}
 			expiry = KeepTTL
 		}
-		if sum = base + delta + 0; !(sum >= -value.MaxInteger && sum <= value.MaxInteger) {
+		var exact bool
+		if sum, exact = add(base, delta); !exact {
 			return nil, 0, ErrOutOfRange
 		}
 		return value.AppendNumber(nil, sum), expiry, nil
 	})
-	return sum, err
+	if err != nil {
+		return 0, err
+	}
+	return sum, nil
+}
+
+// add returns the sum of two numbers, never -0, unless it is beyond ±2^53. There it must not have been rounded: 2^53+1 is 2^53
+// again, and a counter that stays there loses every increment.
+func add(a, b float64) (sum float64, exact bool) {
+	sum = a + b + 0
+	if sum == value.MaxInteger || sum == -value.MaxInteger {
+		return sum, sum-a == b
+	}
+	return sum, sum > -value.MaxInteger && sum < value.MaxInteger
 }

@@ -5,15 +5,15 @@ import (
 	"unicode/utf8"
 )
 
-// CheckKey reports, as an [ErrInvalid], whether key is not of the form "namespace:name": split at the first colon, both parts non-empty, valid
-// UTF-8 without control characters. Its length is limited elsewhere, see [Limits].
+// CheckKey reports, as an [ErrInvalid], whether key is not of the form "namespace:name": split at the first colon, both
+// parts non-empty, valid UTF-8 without control characters (C0, DEL, C1). Its length is limited elsewhere, see [Limits].
 func CheckKey(key string) error {
 	colon := -1
 	ascii := true
 	for i := 0; i < len(key); i++ {
 		switch c := key[i]; {
 		case c < 0x20 || c == 0x7f:
-			return Errorf(ErrInvalid, "invalid key %q: control character at byte %d", key, i)
+			return Errorf(ErrInvalid, "invalid key %s: control character at byte %d", quote(key), i)
 		case c == ':' && colon < 0:
 			colon = i
 		case c >= utf8.RuneSelf:
@@ -21,7 +21,7 @@ func CheckKey(key string) error {
 		}
 	}
 	if colon < 1 || colon == len(key)-1 {
-		return Errorf(ErrInvalid, `invalid key %q: want "namespace:name"`, key)
+		return Errorf(ErrInvalid, `invalid key %s: want "namespace:name"`, quote(key))
 	}
 	if !ascii {
 		return checkText("key", key)
@@ -32,10 +32,10 @@ func CheckKey(key string) error {
 // checkText reports whether text, which is a key or a prefix, is not valid UTF-8 or has a control character.
 func checkText(what, text string) error {
 	if !utf8.ValidString(text) {
-		return Errorf(ErrInvalid, "invalid %s %q: not valid UTF-8", what, text)
+		return Errorf(ErrInvalid, "invalid %s %s: not valid UTF-8", what, quote(text))
 	}
 	if strings.ContainsFunc(text, isControl) {
-		return Errorf(ErrInvalid, "invalid %s %q: control character", what, text)
+		return Errorf(ErrInvalid, "invalid %s %s: control character", what, quote(text))
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"time"
 )
 
 // Options configure a [Registry]. Nil means the defaults.
@@ -14,18 +13,22 @@ type Options struct {
 	Policy Policy
 	// Limits hold for stores whose definition sets none. Default: see [Limits].
 	Limits Limits
-	// Observe is told of every operation when it has ended, refused ones included, and of the life of stores. It is called on the goroutine of the operation,
-	// must be safe for concurrent use, and must not call back into the registry. Default: none, and then no clock is read.
+	// Observe is told of every operation when it has ended, refused ones included, and of the life of stores. It is called on
+	// the goroutine of the operation with the context of its caller, must be safe for concurrent use, and must not call back
+	// into the registry. Default: none, and then no clock is read.
 	Observe func(ctx context.Context, e Event)
-	// Logger gets what has no caller to return to: stores opened and closed, cleanups that panicked. Default: nothing is logged.
+	// Logger gets what has no caller to return to: stores opened and closed, and what panicked. Default: nothing is logged.
 	Logger *slog.Logger
-	// Default supplies the definition of an id that was not defined, at its first use; false means that there is no such store. It is called
-	// without locks held, perhaps by several goroutines at once for one id, of which one answer is kept. Default: no such store.
+	// Default supplies the definition of an id that was not defined, at its first use; false means that there is no such
+	// store. The id is what a script asked for, of any text that an id may have, and what is supplied stays until it is
+	// removed: bound it where scripts are not trusted. It is called without locks held, perhaps by several goroutines at once
+	// for one id, of which one answer is kept. Default: no such store.
 	Default func(id string) (Definition, bool)
 }
 
-// A Policy decides whether a unit may do one operation: nil allows, an error refuses, as [ErrDenied] with the text of the error. It is
-// called before anything is sent, on the goroutine of the operation, once for each key of a batch.
+// A Policy decides whether a unit may do one operation: nil allows, an error refuses, as [ErrDenied] with the text of the
+// error. It is called when the arguments were found valid, before anything is sent, on the goroutine of the operation, once for
+// each key of a batch.
 type Policy func(ctx context.Context, a Access) error
 
 // Access is what a [Policy] decides on.
@@ -54,24 +57,6 @@ type Registry struct {
 	idle   chan struct{} // closed when closed is true, leases is 0 and opens is 0
 }
 
-// An instance is one definition of one id. Its fields up to the blank line do not change once driver is set.
-type instance struct {
-	id      string
-	def     Definition
-	prefix  string // "" or with its colon
-	reg     *Registry
-	driver  Driver // nil until first use
-	batcher Batcher
-	counter Counter
-	info    Info
-	timeout time.Duration // of each operation; 0: none
-	maxVal  int           // longest value
-
-	conn    *conn // held from first use until the instance is retired and its last lease has ended
-	leases  int
-	retired bool
-}
-
 // New returns a Registry without stores. The caller ends it with [Registry.Close].
 func New(o *Options) *Registry {
 	if o == nil {
@@ -88,8 +73,8 @@ func New(o *Options) *Registry {
 	}
 }
 
-// Define adds a store. Nothing is opened before its first use. An empty id, one that is defined already and a bad definition are
-// an [ErrInvalid].
+// Define adds a store. Nothing is opened before its first use. An empty id, one that is defined already and a bad definition
+// are an [ErrInvalid].
 func (r *Registry) Define(id string, d Definition) error {
 	in, err := r.newInstance(id, d)
 	if err != nil {
@@ -107,9 +92,9 @@ func (r *Registry) Define(id string, d Definition) error {
 	return nil
 }
 
-// Replace swaps the definition of a store under load. The new one is opened first: if that fails the old one goes on serving and the
-// error is returned. Handles acquired from then on use the new one; those that are held finish on the old one, which is closed when the last of
-// them is released.
+// Replace swaps the definition of a store under load. The new one is opened first: if that fails the old one goes on serving
+// and the error is returned. Handles acquired from then on use the new one; those that are held finish on the old one, which
+// is closed when the last of them is released.
 func (r *Registry) Replace(ctx context.Context, id string, d Definition) error {
 	in, err := r.newInstance(id, d)
 	if err != nil {
@@ -119,52 +104,50 @@ func (r *Registry) Replace(ctx context.Context, id string, d Definition) error {
 		return err
 	}
 	if err := r.open(ctx, in); err != nil {
+		r.retire(ctx, in) // it may open yet, for nobody
 		return &Error{Store: id, Op: OpOpen, Err: err}
 	}
-	r.mu.Lock()
-	old := r.stores[id]
-	if old == nil || r.closed {
-		in.retired = true
-		idle := r.settle(in)
-		r.mu.Unlock()
-		r.shut(ctx, idle)
-		return r.defined(id)
-	}
-	r.stores[id] = in
-	old.retired = true
-	idle := r.settle(old)
-	r.mu.Unlock()
-	r.shut(ctx, idle)
-	return nil
+	old, err := r.swap(id, in)
+	r.retire(ctx, old)
+	return err
 }
 
-// Remove hides a store at once: from then on its id is [ErrStoreNotFound], unless Options.Default supplies it again. Handles that are held go on working; the connection
-// is closed when the last of them is released.
+// swap makes in what id stands for and returns what has no use any more: the old instance, or in itself when id has gone.
+func (r *Registry) swap(id string, in *instance) (*instance, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.known(id); err != nil {
+		return in, err
+	}
+	old := r.stores[id]
+	r.stores[id] = in
+	return old, nil
+}
+
+// Remove hides a store at once: from then on its id is [ErrStoreNotFound], unless Options.Default supplies it again. Handles
+// that are held go on working; the connection is closed when the last of them is released.
 func (r *Registry) Remove(id string) error {
 	r.mu.Lock()
 	in := r.stores[id]
+	delete(r.stores, id)
+	r.mu.Unlock()
 	if in == nil {
-		r.mu.Unlock()
 		return notFound(id)
 	}
-	delete(r.stores, id)
-	in.retired = true
-	idle := r.settle(in)
-	r.mu.Unlock()
-	r.shut(context.Background(), idle)
+	r.retire(context.Background(), in)
 	return nil
 }
 
-// Check opens a store if it is not open and asks its backend for one key, for readiness probes. It passes no policy and needs no unit.
+// Check opens a store if it is not open and asks its backend for one key, for readiness probes. It passes no policy and needs
+// no unit.
 func (r *Registry) Check(ctx context.Context, id string) error {
 	in, err := r.acquire(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer r.release(ctx, in)
-	if in.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, in.timeout)
+	ctx, cancel := in.bound(ctx)
+	if cancel != nil {
 		defer cancel()
 	}
 	if _, err := in.driver.Has(ctx, in.prefix+"luastore:check"); err != nil {
@@ -173,20 +156,19 @@ func (r *Registry) Check(ctx context.Context, id string) error {
 	return nil
 }
 
-// Close ends the registry: it refuses new leases at once, waits for the live ones until ctx ends, then closes every connection, which
-// makes calls in flight return. It returns what closing reported, and an [ErrTimeout] if it did not wait for all leases. Calling
-// it again waits again and closes nothing twice.
+// Close ends the registry: it refuses new leases and ends attempts to open at once, waits for live leases until ctx ends, then
+// closes every connection, which makes calls in flight return. It returns what closing reported, and an [ErrTimeout] if ctx
+// ended first. Calling it again waits again and closes nothing twice. Inside a unit that holds a lease it waits for itself:
+// give it a ctx that ends.
 func (r *Registry) Close(ctx context.Context) error {
 	r.refuse()
-	var errs []error
+	var late error
 	select {
 	case <-r.idle:
 	case <-ctx.Done():
-		if n := r.live(); n > 0 {
-			errs = append(errs, Errorf(ErrTimeout, "registry closed while %d leases were live", n))
-		}
+		late = r.busy()
 	}
-	return errors.Join(append(errs, r.closeAll()...)...)
+	return errors.Join(late, r.closeAll())
 }
 
 // refuse makes the registry refuse new leases and ends the attempts to open.
@@ -196,19 +178,44 @@ func (r *Registry) refuse() {
 	r.closed = true
 	for _, c := range r.conns {
 		if c.driver == nil {
-			c.opening.cancel()
+			c.cancel()
 		}
 	}
 	r.signalIdle()
 }
 
-// closeAll closes every connection, waits for those that are being closed elsewhere, and returns what failed.
-func (r *Registry) closeAll() []error {
+// busy says what Close did not wait for, if anything.
+func (r *Registry) busy() error {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.leases == 0 && r.opens == 0 {
+		return nil
+	}
+	return Errorf(ErrTimeout, "registry closed while %d leases were live and %d stores were being opened", r.leases, r.opens)
+}
+
+// closeAll closes every connection, waits for those that are being closed elsewhere, and returns what failed.
+func (r *Registry) closeAll() error {
+	mine, others := r.takeConns()
+	errs := make([]error, len(mine))
+	var wg sync.WaitGroup
+	for i, c := range mine {
+		wg.Go(func() { errs[i] = r.shut(context.Background(), c) })
+	}
+	wg.Wait()
+	for _, c := range others {
+		<-c.closing
+	}
+	return errors.Join(errs...)
+}
+
+// takeConns announces the end of every connection and returns those that the caller must shut, and those that others do.
+func (r *Registry) takeConns() (mine, others []*conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, in := range r.stores {
 		in.retired = true
 	}
-	var mine, others []*conn
 	for _, c := range r.conns {
 		switch {
 		case c.closing != nil:
@@ -218,39 +225,12 @@ func (r *Registry) closeAll() []error {
 			mine = append(mine, c)
 		}
 	}
-	r.mu.Unlock()
-	var errs []error
-	for _, c := range mine {
-		errs = append(errs, r.shut(context.Background(), c))
-	}
-	for _, c := range others {
-		<-c.closing
-	}
-	return errs
+	return mine, others
 }
 
 var errClosed = Errorf(ErrUnavailable, "store unavailable: the registry is closed")
 
-func notFound(id string) error { return Errorf(ErrStoreNotFound, "store not found: %q", id) }
-
-// newInstance checks a definition.
-func (r *Registry) newInstance(id string, d Definition) (*instance, error) {
-	if r.err != nil {
-		return nil, r.err
-	}
-	if err := checkID(id); err != nil {
-		return nil, err
-	}
-	d, err := d.complete(r.limits)
-	if err != nil {
-		return nil, Errorf(ErrInvalid, "store %q: %w", id, err)
-	}
-	in := &instance{id: id, def: d, reg: r}
-	if d.Prefix != "" {
-		in.prefix = d.Prefix + ":"
-	}
-	return in, nil
-}
+func notFound(id string) error { return Errorf(ErrStoreNotFound, "store not found: %s", quote(id)) }
 
 // checkID reports an id that no store can have.
 func checkID(id string) error {
@@ -260,10 +240,15 @@ func checkID(id string) error {
 	return checkText("store id", id)
 }
 
-// defined reports whether id is no store, or the registry closed.
+// defined reports that id is no store, or the registry closed.
 func (r *Registry) defined(id string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.known(id)
+}
+
+// known is defined where r.mu is held.
+func (r *Registry) known(id string) error {
 	if r.closed {
 		return errClosed
 	}
@@ -271,12 +256,6 @@ func (r *Registry) defined(id string) error {
 		return notFound(id)
 	}
 	return nil
-}
-
-func (r *Registry) live() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.leases
 }
 
 // acquire returns the present instance of id, open, with one more lease.
@@ -292,24 +271,27 @@ func (r *Registry) acquire(ctx context.Context, id string) (*instance, error) {
 	}
 }
 
-// lease returns the present instance of id, leased if it is open.
+// lease returns the present instance of id, leased if it is open. An id that was not defined is supplied.
 func (r *Registry) lease(id string) (in *instance, open bool, err error) {
-	r.mu.Lock()
-	if in = r.stores[id]; in == nil && r.lookup != nil && !r.closed {
-		r.mu.Unlock()
-		if err := r.supply(id); err != nil {
-			return nil, false, err
-		}
-		r.mu.Lock()
-		in = r.stores[id]
+	in, open, err = r.take(id)
+	if !errors.Is(err, ErrStoreNotFound) {
+		return in, open, err
 	}
+	if err := r.supply(id); err != nil {
+		return nil, false, err
+	}
+	return r.take(id)
+}
+
+// take is lease of an id that is defined.
+func (r *Registry) take(id string) (in *instance, open bool, err error) {
+	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.closed:
-		return nil, false, errClosed
-	case in == nil:
-		return nil, false, notFound(id)
-	case in.driver == nil:
+	if err := r.known(id); err != nil {
+		return nil, false, err
+	}
+	in = r.stores[id]
+	if in.driver == nil {
 		return in, false, nil
 	}
 	in.leases++
@@ -321,6 +303,9 @@ func (r *Registry) lease(id string) (in *instance, open bool, err error) {
 func (r *Registry) supply(id string) error {
 	if err := checkID(id); err != nil {
 		return err
+	}
+	if r.lookup == nil {
+		return notFound(id)
 	}
 	d, ok := r.lookup(id)
 	if !ok {
@@ -368,6 +353,15 @@ func (r *Registry) signalIdle() {
 	}
 }
 
+// retire takes an instance out of service: its connection is given up when its last lease ends.
+func (r *Registry) retire(ctx context.Context, in *instance) {
+	r.mu.Lock()
+	in.retired = true
+	idle := r.settle(in)
+	r.mu.Unlock()
+	r.shut(ctx, idle)
+}
+
 // settle gives up the connection of an instance that nothing uses any more, and returns it if it must be shut. r.mu is held.
 func (r *Registry) settle(in *instance) *conn {
 	if !in.retired || in.leases > 0 || in.conn == nil {
@@ -376,13 +370,4 @@ func (r *Registry) settle(in *instance) *conn {
 	c := in.conn
 	in.conn = nil
 	return r.drop(c)
-}
-
-// tell passes an event of the life of a store to the observer.
-func (r *Registry) tell(ctx context.Context, e Event, start time.Time) {
-	if r.observe == nil {
-		return
-	}
-	e.Duration = time.Since(start)
-	r.observe(ctx, e)
 }

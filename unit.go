@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // A Unit is one unit of work: one script run, request or job. What it acquires is released when it ends. Its methods are safe
@@ -40,12 +39,13 @@ type cleanup struct {
 var errUnitEnded = Errorf(ErrReleased, "store is released: its unit of work ended; call store.get inside the handler")
 
 // errNoUnit answers where nothing could release what would be acquired.
-var errNoUnit = Errorf(ErrInvalid, "no unit of work: run this inside Registry.Do, and give its context to the Lua state with SetContext")
+var errNoUnit = Errorf(ErrInvalid,
+	"no unit of work: run this inside Registry.Do, and give its context to the Lua state with SetContext")
 
 type unitKey struct{}
 
-// Begin starts a unit and returns the context that carries it, which ends with the unit. The name, which may be empty, is what the policy and observers
-// see. The caller must call [Unit.End].
+// Begin starts a unit and returns the context that carries it, which ends with the unit. The name, which may be empty, is what
+// the policy and observers see. The caller must call [Unit.End].
 func (r *Registry) Begin(ctx context.Context, name string) (context.Context, *Unit) {
 	ctx, cancel := context.WithCancel(ctx)
 	u := &Unit{name: name, reg: r, cancel: cancel}
@@ -57,8 +57,8 @@ func (r *Registry) Do(ctx context.Context, fn func(ctx context.Context) error) e
 	return r.DoNamed(ctx, "", fn)
 }
 
-// DoNamed runs fn as one unit, which ends before DoNamed returns, however fn ends: a panic and [runtime.Goexit] pass through when everything is
-// released. It returns what fn returned, joined with what [Unit.End] reports.
+// DoNamed runs fn as one unit, which ends before DoNamed returns, however fn ends: a panic and [runtime.Goexit] pass through
+// when everything is released. It returns what fn returned, joined with what [Unit.End] reports.
 func (r *Registry) DoNamed(ctx context.Context, name string, fn func(ctx context.Context) error) (err error) {
 	ctx, u := r.Begin(ctx, name)
 	defer func() {
@@ -93,19 +93,18 @@ func Get(ctx context.Context, id string) (*Handle, error) {
 // Name returns the name that Begin was given.
 func (u *Unit) Name() string { return u.name }
 
-// Get returns a handle on a store, opening the store if this is its first use. The unit holds one lease on each store, whatever number of
-// handles it gets. Errors are [ErrStoreNotFound], [ErrUnavailable], [ErrTimeout] and [ErrCanceled], and [ErrReleased] when the
-// unit has ended.
+// Get returns a handle on a store, opening the store if this is its first use. The unit holds one lease on each store,
+// whatever number of handles it gets. Errors are [ErrStoreNotFound], [ErrInvalid], [ErrUnavailable], [ErrTimeout] and
+// [ErrCanceled], what the opener of the driver reports, and [ErrReleased] when the unit has ended.
 func (u *Unit) Get(ctx context.Context, id string) (*Handle, error) {
 	if h := u.again(id); h != nil {
 		return h, nil
 	}
-	var start time.Time
-	if u.reg.observe != nil {
-		start = time.Now()
+	begin := u.reg.now()
+	h, fresh, err := u.acquire(ctx, id)
+	if fresh || err != nil {
+		u.reg.tell(ctx, Event{Unit: u.name, Store: id, Op: OpAcquire, Err: err}, begin)
 	}
-	h, err := u.acquire(ctx, id)
-	u.reg.tell(ctx, Event{Unit: u.name, Store: id, Op: OpAcquire, Err: err}, start)
 	return h, err
 }
 
@@ -124,27 +123,27 @@ func (u *Unit) again(id string) *Handle {
 	return nil
 }
 
-// acquire returns a handle with a new lease.
-func (u *Unit) acquire(ctx context.Context, id string) (*Handle, error) {
+// acquire returns a handle with a lease that is fresh, unless another call of this unit was faster.
+func (u *Unit) acquire(ctx context.Context, id string) (h *Handle, fresh bool, err error) {
 	if u.ended.Load() {
-		return nil, errUnitEnded
+		return nil, false, errUnitEnded
 	}
 	in, err := u.reg.acquire(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	h, kept := u.adopt(in)
-	if !kept {
+	h, fresh = u.adopt(in)
+	if !fresh {
 		u.reg.release(ctx, in)
 	}
 	if h == nil {
-		return nil, errUnitEnded
+		return nil, false, errUnitEnded
 	}
-	return h, nil
+	return h, fresh, nil
 }
 
-// adopt makes an acquired lease the unit's. It is not kept if the unit has ended or got the same meanwhile.
-func (u *Unit) adopt(in *instance) (h *Handle, kept bool) {
+// adopt makes an acquired lease the unit's. It is not fresh if the unit has ended or got the same meanwhile.
+func (u *Unit) adopt(in *instance) (h *Handle, fresh bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.ended.Load() {
@@ -187,16 +186,13 @@ func (l *lease) put() {
 func (l *lease) release() {
 	ctx := context.Background()
 	r := l.store.reg
-	var start time.Time
-	if r.observe != nil {
-		start = time.Now()
-	}
+	begin := r.now()
 	r.release(ctx, l.store)
-	r.tell(ctx, Event{Unit: l.unit.name, Store: l.store.id, Op: OpRelease}, start)
+	r.tell(ctx, Event{Unit: l.unit.name, Store: l.store.id, Op: OpRelease}, begin)
 }
 
-// OnEnd registers a function to be called when the unit ends, before everything that was acquired or registered earlier is released. On a unit
-// that has ended it is called at once.
+// OnEnd registers a function to be called when the unit ends, before what was acquired or registered earlier is released. On a
+// unit that has ended it is called at once, on the goroutine of the caller.
 func (u *Unit) OnEnd(fn func()) {
 	u.mu.Lock()
 	if !u.ended.Load() {
@@ -205,13 +201,12 @@ func (u *Unit) OnEnd(fn func()) {
 		return
 	}
 	u.mu.Unlock()
-	if err := u.run(cleanup{fn: fn}); err != nil {
-		u.reg.log.Error("cleanup panicked", "unit", u.name, "error", err)
-	}
+	_ = u.run(cleanup{fn: fn}) // a panic is logged
 }
 
-// End releases what the unit holds, last acquired first, and ends its context. Cleanups that panic do not stop the others; they are returned as
-// errors. Only the first call does anything; one that runs beside it, or inside a cleanup, returns at once.
+// End ends the context of the unit and releases what the unit holds, last acquired first. Cleanups that panic, which is logged
+// and returned as an error, and those that end their goroutine do not stop the others. Only the first call does anything; one
+// that runs beside it, or inside a cleanup, returns at once.
 func (u *Unit) End() (err error) {
 	u.mu.Lock()
 	if u.ended.Swap(true) {
@@ -241,7 +236,7 @@ func (u *Unit) run(c cleanup) (err error) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("cleanup of unit %q panicked: %v", u.name, p)
+			err = fmt.Errorf("unit %q: %w", u.name, u.reg.caught(context.Background(), "cleanup", p))
 		}
 	}()
 	c.fn()

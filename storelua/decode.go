@@ -13,8 +13,9 @@ import (
 // made to allocate much before they turn out corrupt.
 const validateFrom = 16 << 10
 
-// Decode returns the Lua value whose stored form is b, fresh tables for L. Its strings alias b, which must not change while they live. Bytes
-// that are no value, or one beyond limits, are a [value.ErrCorrupt].
+// Decode returns the Lua value whose stored form is b, fresh tables for L. Its strings alias b, which must not change while they
+// live. Bytes that are no value, or one beyond limits, are a [value.ErrCorrupt]; so are integer keys that leave too many
+// positions below them empty, for which Lua would take memory out of all proportion.
 func Decode(L *lua.LState, b []byte, limits value.Limits) (lua.LValue, error) {
 	if len(b) > validateFrom {
 		if err := value.Validate(b, limits); err != nil {
@@ -27,10 +28,13 @@ func Decode(L *lua.LState, b []byte, limits value.Limits) (lua.LValue, error) {
 	}
 	d := decoder{L: L, r: r, gap: maxGap}
 	v, err := d.value()
+	if err == nil {
+		err = d.r.End()
+	}
 	if err != nil {
 		return nil, err
 	}
-	return v, d.r.End()
+	return v, nil
 }
 
 // A decoder builds one Lua value.
@@ -88,14 +92,21 @@ func (d *decoder) array(n int) (*lua.LTable, error) {
 
 // table builds a table of n pairs.
 func (d *decoder) table(n int) (*lua.LTable, error) {
-	t := d.L.CreateTable(0, n)
-	for range n {
+	if n == 0 {
+		return d.L.CreateTable(0, 0), nil
+	}
+	var t *lua.LTable
+	for i := range n {
 		k, err := d.r.Key()
 		if err != nil {
 			return nil, err
 		}
-		key, num := d.r.Str, d.r.Num
-		flag := d.r.Bool
+		if i == 0 {
+			if t, err = d.sized(k, n); err != nil {
+				return nil, err
+			}
+		}
+		key, num, flag := d.r.Str, d.r.Num, d.r.Bool
 		v, err := d.value()
 		if err != nil {
 			return nil, err
@@ -114,18 +125,57 @@ func (d *decoder) table(n int) (*lua.LTable, error) {
 	return t, nil
 }
 
+// sized returns a table for n pairs, of which the first key, of kind k, was just read. Its array part is made as long as the
+// leading pairs with positions as keys and scalars as elements ask for: growing it step by step takes five times the memory.
+func (d *decoder) sized(k value.Kind, n int) (*lua.LTable, error) {
+	last, ahead := 0, d.r // a copy, which reads ahead
+	count := 0
+	for k == value.Number && count < n {
+		i, ok := position(ahead.Num)
+		if !ok {
+			break
+		}
+		if k, err := ahead.Next(); err != nil || k >= value.Array {
+			break
+		}
+		last = max(last, i)
+		if count++; count < n {
+			k, _ = ahead.Key() // an error ends this loop, and is found again
+		}
+	}
+	if last-count > d.gap {
+		return nil, errGap(last)
+	}
+	return d.L.CreateTable(last, n-count), nil
+}
+
+// position reports whether a number as key stands for a position in the array part of a table.
+func position(f float64) (int, bool) {
+	i := int(f)
+	return i, float64(i) == f && i >= 1 && i < lua.MaxArrayIndex
+}
+
+func errGap(i int) error {
+	return fmt.Errorf("%w: the integer key %d leaves too many positions below it empty", value.ErrCorrupt, i)
+}
+
 // setNumber sets an element under a number. One that would make the array part too long is refused.
 func (d *decoder) setNumber(t *lua.LTable, key float64, v lua.LValue) error {
-	if i := int(key); float64(i) == key && i >= 1 && i < lua.MaxArrayIndex {
-		if hole := i - 1 - t.MaxN(); hole > 0 {
-			if d.gap -= hole; d.gap < 0 {
-				return fmt.Errorf("%w: the integer key %d leaves too many positions below it empty", value.ErrCorrupt, i)
-			}
-		}
-		t.RawSetInt(i, v)
+	i, ok := position(key)
+	if !ok {
+		t.RawSetH(lua.LNumber(key+0), v)
 		return nil
 	}
-	t.RawSetH(lua.LNumber(key+0), v)
+	switch last := t.MaxN(); {
+	case i > last:
+		d.gap -= i - 1 - last
+	case t.RawGetInt(i) == lua.LNil:
+		d.gap++ // an empty position is filled: keys may come in any order
+	}
+	if d.gap < 0 {
+		return errGap(i)
+	}
+	t.RawSetInt(i, v)
 	return nil
 }
 

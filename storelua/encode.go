@@ -11,9 +11,9 @@ import (
 	"github.com/luastore/store/value"
 )
 
-// maxGap is how many absent positions the array parts of one value may have in all. A Lua state keeps a slot of 16 bytes for every position up
-// to the largest integer key below lua.MaxArrayIndex, so that {[10000000]=true}, seven bytes when stored, would take 160 MB
-// when read.
+// maxGap is how many absent positions the array parts of one value may have in all. A Lua state keeps a slot of 16 bytes for
+// every position up to the largest integer key below lua.MaxArrayIndex, so that {[10000000]=true}, seven bytes when stored,
+// would take 160 MB when read.
 const maxGap = 1 << 17
 
 // An encoder writes one Lua value.
@@ -31,9 +31,11 @@ var encoders = sync.Pool{New: func() any { return &encoder{b: make([]byte, 0, 51
 // maxPooled is the largest buffer that is kept.
 const maxPooled = 64 << 10
 
-// Encode returns the stored form of a Lua value, which the caller owns. Metatables are ignored and access is raw; a table used twice is
-// stored twice. What cannot be stored (nil, functions, userdata, threads, channels, NaN as key, cycles, arrays with too many holes) is a [value.ErrInvalid] or, beyond
-// limits, a [value.ErrTooLarge]; both name the place.
+// Encode returns the stored form of a Lua value, which the caller owns. Metatables are ignored and access is raw; a table used
+// twice is stored twice. The keys of a table that is no array keep the order in which pairs visits them.
+//
+// What cannot be stored (nil, functions, userdata, threads, channels, integer keys that leave too many positions below them
+// empty) is a [value.ErrInvalid]; what is beyond limits, which a cycle always is, a [value.ErrTooLarge]. Both name the place.
 func Encode(v lua.LValue, limits value.Limits) ([]byte, error) {
 	e := encoders.Get().(*encoder)
 	e.limits = limits.WithDefaults()
@@ -100,30 +102,68 @@ func (e *encoder) table(t *lua.LTable) error {
 
 func (e *encoder) contents(t *lua.LTable) error {
 	last := t.MaxN()
-	if last > e.nodes+e.gap {
-		return e.beyond(last)
+	n, err := e.count(t, last)
+	if err != nil {
+		return err
 	}
-	n := 0
-	for i := 1; i <= last; i++ {
-		if t.RawGetInt(i) != lua.LNil {
-			n++
-		}
-	}
-	if e.gap -= last - n; e.gap < 0 {
-		return e.beyond(last)
-	}
-	if k, _ := hash(t, last); n == last && k == lua.LNil {
+	switch k, _ := hash(t, last); {
+	case last >= lua.MaxArrayIndex:
+		return e.overlong(t, n, last)
+	case n < last:
+	case k == lua.LNil:
 		return e.array(t, n)
+	case last == lua.MaxArrayIndex-1:
+		if n := e.sequence(t, last); n > 0 {
+			return e.array(t, n)
+		}
 	}
 	return e.pairs(t, last)
 }
 
-// beyond reports an array part that a reader would not build.
-func (e *encoder) beyond(last int) error {
-	if e.gap >= 0 && last <= e.limits.Nodes+maxGap {
-		return value.TooMany(e.limits.Nodes)
+// count returns how many elements an array part has that ends at last. It stops where a value may have no more elements or
+// holes: last may be in the millions.
+func (e *encoder) count(t *lua.LTable, last int) (n int, err error) {
+	for i := 1; i <= last; i++ {
+		if t.RawGetInt(i) != lua.LNil {
+			n++
+		}
+		if n > e.nodes {
+			return 0, value.TooMany(e.limits.Nodes)
+		}
+		if i-n > e.gap {
+			return 0, value.Unstorable(fmt.Sprintf("the integer key %d, which leaves too many positions below it empty (use a string key)", last))
+		}
 	}
-	return value.Unstorable(fmt.Sprintf("the integer key %d, which leaves too many positions below it empty (use a string key)", last))
+	e.gap -= last - n
+	return n, nil
+}
+
+// overlong appends an array part that table.insert made longer than lua.MaxArrayIndex. In such a table Next skips a key: if it
+// has keys beside the array part they would be lost.
+func (e *encoder) overlong(t *lua.LTable, n, last int) error {
+	all := 0
+	t.ForEach(func(lua.LValue, lua.LValue) { all++ })
+	if n < last || all > n {
+		return value.Unstorable(fmt.Sprintf("a table of %d elements with other keys: its host sets lua.MaxArrayIndex to %d", last, lua.MaxArrayIndex))
+	}
+	return e.array(t, n)
+}
+
+// sequence returns n if the keys of a table are 1 to n, although its array part ends at last because lua.MaxArrayIndex is
+// low; else 0.
+func (e *encoder) sequence(t *lua.LTable, last int) int {
+	n := last
+	for k, _ := hash(t, last); k != lua.LNil; k, _ = t.Next(k) {
+		if n++; n > e.nodes {
+			return 0
+		}
+	}
+	for i := last + 1; i <= n; i++ {
+		if t.RawGetH(lua.LNumber(i)) == lua.LNil {
+			return 0
+		}
+	}
+	return n
 }
 
 // hash returns the first key behind the array part of a table, which ends at last, and its element.
@@ -141,7 +181,11 @@ func (e *encoder) array(t *lua.LTable, n int) error {
 	}
 	e.b = value.AppendArrayHeader(e.b, n)
 	for i := 1; i <= n; i++ {
-		if err := e.value(t.RawGetInt(i)); err != nil {
+		v := t.RawGetInt(i)
+		if v == lua.LNil { // at lua.MaxArrayIndex or behind
+			v = t.RawGetH(lua.LNumber(i))
+		}
+		if err := e.value(v); err != nil {
 			return value.AtIndex(err, float64(i))
 		}
 	}
@@ -156,7 +200,8 @@ func (e *encoder) tooLong() error {
 	return nil
 }
 
-// pairs appends a table that is no array. How many elements it has is known when they are written: counting them first would walk the table twice.
+// pairs appends a table that is no array. How many elements it has is known when they are written: counting them first would
+// walk the table twice.
 func (e *encoder) pairs(t *lua.LTable, last int) error {
 	head := len(e.b)
 	e.b = append(e.b, 0)

@@ -75,10 +75,14 @@ func self(L *lua.LState) *store.Handle {
 	return nil
 }
 
-// keyOf returns argument 2, which must be a string: numbers are not coerced.
-func keyOf(L *lua.LState) (string, error) {
+// keyOf returns argument 2 of a method of h, which must be a string: numbers are not coerced.
+func keyOf(L *lua.LState, h *store.Handle) (string, error) {
 	if key, ok := L.Get(2).(lua.LString); ok {
 		return string(key), nil
+	}
+	// A released store says so before it finds fault with the arguments.
+	if err := h.Err(); err != nil {
+		return "", err
 	}
 	return "", store.Errorf(store.ErrInvalid, `invalid key: want a string "namespace:name", got %s`, typeName(L.Get(2)))
 }
@@ -120,7 +124,7 @@ var (
 // fail returns nil, message, kind.
 func fail(L *lua.LState, err error) int {
 	L.Push(lua.LNil)
-	if err == store.ErrNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		L.Push(missMessage)
 		L.Push(missKind)
 		return 3
@@ -148,7 +152,7 @@ func answer(L *lua.LState, v bool, err error) int {
 // get is s:get(key [, default]).
 func get(L *lua.LState) int {
 	h := self(L)
-	key, err := keyOf(L)
+	key, err := keyOf(L, h)
 	if err != nil {
 		return fail(L, err)
 	}
@@ -173,7 +177,7 @@ func set(L *lua.LState) int {
 	if err := h.Err(); err != nil {
 		return fail(L, err)
 	}
-	key, err := keyOf(L)
+	key, err := keyOf(L, h)
 	if err != nil {
 		return fail(L, err)
 	}
@@ -194,7 +198,7 @@ func set(L *lua.LState) int {
 // remove is s:delete(key).
 func remove(L *lua.LState) int {
 	h := self(L)
-	key, err := keyOf(L)
+	key, err := keyOf(L, h)
 	if err != nil {
 		return fail(L, err)
 	}
@@ -205,7 +209,7 @@ func remove(L *lua.LState) int {
 // has is s:has(key).
 func has(L *lua.LState) int {
 	h := self(L)
-	key, err := keyOf(L)
+	key, err := keyOf(L, h)
 	if err != nil {
 		return fail(L, err)
 	}
@@ -223,7 +227,7 @@ func release(L *lua.LState) int {
 // ttl is s:ttl(key): the seconds left, math.huge for never.
 func ttl(L *lua.LState) int {
 	h := self(L)
-	key, err := keyOf(L)
+	key, err := keyOf(L, h)
 	if err != nil {
 		return fail(L, err)
 	}
@@ -231,15 +235,21 @@ func ttl(L *lua.LState) int {
 	if err != nil {
 		return fail(L, err)
 	}
-	return done(L, seconds(left))
+	return done(L, seconds(L, left))
 }
 
-// seconds returns a ttl as scripts see it.
-func seconds(ttl time.Duration) lua.LNumber {
-	if ttl == 0 {
-		return lua.LNumber(math.Inf(1))
+// seconds returns a ttl as scripts see it. Never is the math.huge of the state: gopher-lua's is the largest float, not
+// infinity.
+func seconds(L *lua.LState, ttl time.Duration) lua.LNumber {
+	if ttl != 0 {
+		return lua.LNumber(ttl.Seconds())
 	}
-	return lua.LNumber(ttl.Seconds())
+	if m, ok := L.G.Global.RawGetString("math").(*lua.LTable); ok {
+		if huge, ok := m.RawGetString("huge").(lua.LNumber); ok {
+			return huge
+		}
+	}
+	return lua.LNumber(math.Inf(1))
 }
 
 // touch is s:touch(key [, ttl]); without a ttl the entry never expires.
@@ -248,7 +258,7 @@ func touch(L *lua.LState) int {
 	if err := h.Err(); err != nil {
 		return fail(L, err)
 	}
-	key, err := keyOf(L)
+	key, err := keyOf(L, h)
 	if err != nil {
 		return fail(L, err)
 	}
@@ -288,8 +298,8 @@ func info(L *lua.LState) int {
 			limits.RawSetString(f.name, lua.LNumber(f.n))
 		}
 	}
-	limits.RawSetString("default_ttl", seconds(def))
-	limits.RawSetString("max_ttl", seconds(most))
+	limits.RawSetString("default_ttl", seconds(L, def))
+	limits.RawSetString("max_ttl", seconds(L, most))
 	t.RawSetString("limits", limits)
 	return done(L, t)
 }

@@ -27,8 +27,8 @@ func AppendNumber(b []byte, f float64) []byte {
 	return msgp.AppendFloat64(b, f)
 }
 
-// AppendString appends a string: as str where it is valid UTF-8, else as bin. A string of 4 GiB and more is not representable; limits
-// keep it from coming here.
+// AppendString appends a string: as str where it is valid UTF-8, else as bin. A string of 4 GiB and more cannot be written:
+// the caller's limits keep it from coming here.
 func AppendString(b []byte, s string) []byte {
 	if utf8.ValidString(s) {
 		return msgp.AppendString(b, s)

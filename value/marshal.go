@@ -3,23 +3,27 @@ package value
 import (
 	"bytes"
 	"encoding"
-	"math"
 	"reflect"
 	"slices"
-	"strings"
-	"sync"
 )
 
 // Marshal returns the stored form of a Go value:
 //
 //   - booleans, strings, floats; integers within ±2^53; []byte and [N]byte as strings
 //   - slices and arrays as arrays; maps whose keys are strings, numbers or booleans as tables, an array where the keys are 1 to n
-//   - structs as tables under the names of their exported fields, or the name in a `store:"name"` tag; "-" leaves a field out, ",omitempty"
-//     leaves it out when it is zero; fields of embedded structs are taken up
-//   - what implements [encoding.TextMarshaler], [time.Time] for one, as that text
-//   - pointers and interfaces as what they hold; nil ones are left out of structs and maps and are otherwise an error
+//   - structs as tables under the names of their exported fields, or the name in a `store:"name"` tag; "-" leaves a field out,
+//     ",omitempty" leaves it out when it is zero. Fields of embedded structs without a name in a tag are taken up; of fields
+//     with one name that in the outermost struct is stored, and of those the first
+//   - what implements [encoding.TextMarshaler], itself or through its pointer, as that text: [time.Time] for one
+//   - pointers and interfaces as what they hold; those that hold nil, at whatever remove, are left out of structs and maps
+//     and are otherwise an error
+//   - nil slices and maps as empty tables
 //
-// Anything else, and nil, is an [ErrInvalid]; beyond limits it is an [ErrTooLarge]. Both name the place. Equal values give equal bytes.
+// Anything else, and nil, is an [ErrInvalid]; beyond limits, which a cycle always is, it is an [ErrTooLarge]. Both name the
+// place. Equal values give equal bytes: the keys of a table are sorted by their stored form, whatever Go type it has.
+//
+// Integer keys that leave many positions below them empty, as in {5000000: "x"}, are stored, but gopher-lua cannot read such a
+// table at a bearable cost: give maps of ids string keys if Lua is to read them.
 func Marshal(v any, limits Limits) ([]byte, error) {
 	m := marshaler{limits: limits.WithDefaults()}
 	m.nodes, m.depth = m.limits.Nodes, m.limits.Depth
@@ -59,8 +63,8 @@ func (m *marshaler) appendAny(b []byte, v reflect.Value) ([]byte, error) {
 		if !v.IsValid() || isNil(v) {
 			return nil, Unstorable("nil")
 		}
-		if v.Type().Implements(textMarshaler) {
-			text, err := v.Interface().(encoding.TextMarshaler).MarshalText()
+		if u := asTextMarshaler(v); u != nil {
+			text, err := u.MarshalText()
 			if err != nil {
 				return nil, invalid("cannot store a %v: %w", v.Type(), err)
 			}
@@ -90,9 +94,34 @@ func (m *marshaler) appendPlain(b []byte, v reflect.Value) ([]byte, error) {
 	return appendScalar(b, v)
 }
 
-// isNil reports whether v is a pointer or interface that holds nothing. Nil slices and maps are empty ones.
+// asTextMarshaler returns v as what writes itself as text, or nil. A method of the pointer to v counts too, so that a value is
+// stored the same whether it can be addressed or not.
+func asTextMarshaler(v reflect.Value) encoding.TextMarshaler {
+	switch t := v.Type(); {
+	case v.Kind() == reflect.Interface:
+		return nil // what it holds is looked at next
+	case t.Implements(textMarshaler):
+		return v.Interface().(encoding.TextMarshaler)
+	case v.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(textMarshaler):
+		p := reflect.New(t)
+		p.Elem().Set(v)
+		return p.Interface().(encoding.TextMarshaler)
+	}
+	return nil
+}
+
+// isNil reports whether v is a pointer or interface that, at whatever remove, holds nothing. Nil slices and maps are empty ones.
 func isNil(v reflect.Value) bool {
-	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface) && v.IsNil()
+	for range maxPointers {
+		if v.Kind() != reflect.Pointer && v.Kind() != reflect.Interface {
+			return false
+		}
+		if v.IsNil() {
+			return true
+		}
+		v = v.Elem()
+	}
+	return false
 }
 
 // byteSlice returns the bytes of a slice or array of them, which may not be addressable.
@@ -101,7 +130,9 @@ func byteSlice(v reflect.Value) []byte {
 		return v.Bytes()
 	}
 	b := make([]byte, v.Len())
-	reflect.Copy(reflect.ValueOf(b), v)
+	for i := range b {
+		b[i] = byte(v.Index(i).Uint()) // reflect.Copy refuses named types of byte
+	}
 	return b
 }
 
@@ -218,97 +249,55 @@ func isSequence(pairs []pair) bool {
 
 // keyPair returns the key of a map as it is stored.
 func keyPair(k reflect.Value) (pair, error) {
-	for k.Kind() == reflect.Interface && !k.IsNil() {
+	if isNil(k) {
+		return pair{}, Unstorable("nil as key")
+	}
+	for k.Kind() == reflect.Interface {
 		k = k.Elem()
 	}
-	if k.Type().Implements(textMarshaler) {
-		text, err := k.Interface().(encoding.TextMarshaler).MarshalText()
+	if u := asTextMarshaler(k); u != nil {
+		text, err := u.MarshalText()
 		if err != nil {
-			return pair{}, invalid("cannot store a %v as key: %v", k.Type(), err)
+			return pair{}, invalid("cannot store a %v as key: %w", k.Type(), err)
 		}
 		k = reflect.ValueOf(string(text))
 	}
 	b, err := appendScalar(nil, k)
+	if err != nil && (k.CanInt() || k.CanUint()) {
+		return pair{}, err
+	}
 	if err != nil {
 		return pair{}, Unstorable("a " + k.Type().String() + " as key")
 	}
-	p := pair{key: b}
+	return placedPair(b, k)
+}
+
+// placedPair returns the pair of a key whose stored form is b, with what tells its place.
+func placedPair(b []byte, k reflect.Value) (pair, error) {
 	switch f, isNumber := ParseNumber(b); {
-	case isNumber && math.IsNaN(f):
+	case isNumber && f != f:
 		return pair{}, Unstorable("NaN as key")
 	case isNumber:
-		p.key = AppendNumber(nil, f+0) // -0 and 0 are one key
-		p.at = func(err error) error { return AtIndex(err, f) }
+		f += 0 // -0 and 0 are one key
+		return pair{key: AppendNumber(nil, f), at: func(err error) error { return AtIndex(err, f) }}, nil
 	case k.Kind() == reflect.Bool:
-		p.at = func(err error) error { return AtBool(err, k.Bool()) }
-	default:
-		p.at = func(err error) error { return AtKey(err, k.String()) }
+		return pair{key: b, at: func(err error) error { return AtBool(err, k.Bool()) }}, nil
 	}
-	return p, nil
+	return pair{key: b, at: func(err error) error { return AtKey(err, k.String()) }}, nil
 }
 
 func (m *marshaler) appendStruct(b []byte, v reflect.Value) ([]byte, error) {
-	fields := fieldsOf(v.Type())
-	if len(fields) == 0 && v.NumField() > 0 {
+	s := structOf(v.Type())
+	if s.opaque {
 		return nil, Unstorable("a " + v.Type().String() + ", which has no exported fields")
 	}
-	present := make([]pair, 0, len(fields))
-	for _, f := range fields {
+	present := make([]pair, 0, len(s.fields))
+	for _, f := range s.fields {
 		fv, err := v.FieldByIndexErr(f.index)
 		if err != nil || isNil(fv) || f.omitEmpty && fv.IsZero() {
 			continue
 		}
-		present = append(present, pair{
-			key: AppendString(nil, f.name), elem: fv,
-			at: func(err error) error { return AtKey(err, f.name) },
-		})
+		present = append(present, pair{key: f.key, elem: fv, at: func(err error) error { return AtKey(err, f.name) }})
 	}
 	return m.appendPairs(b, present)
-}
-
-// A field is one field of a struct that is stored.
-type field struct {
-	name      string
-	index     []int
-	omitEmpty bool
-}
-
-// fieldCache remembers fieldsOf, as reflection is slow and types are few.
-var fieldCache sync.Map // reflect.Type → []field
-
-// fieldsOf returns the stored fields of a struct type, in their order.
-func fieldsOf(t reflect.Type) []field {
-	if fields, ok := fieldCache.Load(t); ok {
-		return fields.([]field)
-	}
-	fields, _ := fieldCache.LoadOrStore(t, findFields(t))
-	return fields.([]field)
-}
-
-// findFields finds the stored fields of a struct type. Of two with one name the first wins.
-func findFields(t reflect.Type) []field {
-	var fields []field
-	seen := map[string]bool{}
-	for _, sf := range reflect.VisibleFields(t) {
-		name, options, _ := strings.Cut(sf.Tag.Get("store"), ",")
-		if !sf.IsExported() || name == "-" || sf.Anonymous && name == "" && isStruct(sf.Type) {
-			continue
-		}
-		if name == "" {
-			name = sf.Name
-		}
-		if !seen[name] {
-			seen[name] = true
-			fields = append(fields, field{name: name, index: sf.Index, omitEmpty: options == "omitempty"})
-		}
-	}
-	return fields
-}
-
-// isStruct reports whether t is a struct or points to one, other than those that are stored as text.
-func isStruct(t reflect.Type) bool {
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	return t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(textMarshaler)
 }

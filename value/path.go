@@ -3,6 +3,7 @@ package value
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -70,15 +71,22 @@ func AtKey(err error, key string) error {
 	if isName(key) {
 		return at(err, "."+key)
 	}
-	if len(key) > 64 {
-		key = key[:64]
+	if len(key) > maxName {
+		return at(err, "["+strconv.Quote(key[:maxName])+"…]")
 	}
 	return at(err, "["+strconv.Quote(key)+"]")
 }
 
-// AtIndex is [AtKey] for a number.
+// maxName keeps a long key from filling a screen.
+const maxName = 64
+
+// AtIndex is [AtKey] for a number. Integers are written as such: not [1e+06].
 func AtIndex(err error, key float64) error {
-	return at(err, "["+strconv.FormatFloat(key, 'g', -1, 64)+"]")
+	format := byte('g')
+	if key == math.Trunc(key) && math.Abs(key) <= MaxInteger {
+		format = 'f'
+	}
+	return at(err, "["+strconv.FormatFloat(key, format, -1, 64)+"]")
 }
 
 // AtBool is [AtKey] for a boolean.
@@ -94,7 +102,7 @@ func at(err error, step string) error {
 
 // isName reports whether s can stand behind a dot in Lua.
 func isName(s string) bool {
-	if s == "" || len(s) > 64 {
+	if s == "" || len(s) > maxName {
 		return false
 	}
 	for i := 0; i < len(s); i++ {

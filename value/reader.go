@@ -240,6 +240,8 @@ func ParseNumber(b []byte) (f float64, ok bool) {
 		return 0, false
 	}
 	r := Reader{b: b}
-	k, err := r.Next()
-	return r.Num, err == nil && k == Number && len(r.b) == 0
+	if k, err := r.Next(); err != nil || k != Number || len(r.b) != 0 {
+		return 0, false
+	}
+	return r.Num, true
 }

@@ -10,16 +10,20 @@ import (
 // Unmarshal reads the stored value b into what ptr points to, which must not be nil. What [Marshal] wrote reads back. Besides:
 //
 //   - an empty table reads into a slice, a map and a struct; an array also into a map with number keys
-//   - a number reads into an integer only if it is one and fits; elements of a table without a place, such as fields that the struct does not
-//     have, are left out; names match exactly
+//   - a number reads into an integer only if it is one and fits; into a float32 it is rounded, if it fits
+//   - elements of a table that a struct has no field for are left out; names match exactly. Fields that the table has no element
+//     for stay as they are; slices and maps are replaced
 //   - into an any go bool, float64, string, []any for an array, map[string]any where all keys are strings, else map[any]any
 //
-// A value that does not fit is an [ErrInvalid] that names the place, bytes that are no value within limits an [ErrCorrupt]; what ptr points to may then be
-// half-filled. Strings are copied: nothing of b stays referenced.
+// A value that does not fit is an [ErrInvalid] that names the place, bytes that are no value within limits an [ErrCorrupt];
+// what ptr points to may then be half-filled. Strings are copied: nothing of b stays referenced.
 func Unmarshal(b []byte, ptr any, limits Limits) error {
 	v := reflect.ValueOf(ptr)
-	if v.Kind() != reflect.Pointer || v.IsNil() {
+	if v.Kind() != reflect.Pointer {
 		return invalid("cannot read into a %T: want a pointer", ptr)
+	}
+	if v.IsNil() {
+		return invalid("cannot read into a nil %T: want one that is not", ptr)
 	}
 	// What is valid as a whole cannot fail halfway for its form, so that lengths may be believed.
 	if err := Validate(b, limits); err != nil {
@@ -45,20 +49,12 @@ func read(r *Reader, v reflect.Value) error {
 
 // readKind reads a value whose head was just read.
 func readKind(r *Reader, k Kind, v reflect.Value) error {
-	for v.Kind() == reflect.Pointer {
-		if v.IsNil() {
-			v.Set(reflect.New(v.Type().Elem()))
-		}
-		if v.Type().Implements(textUnmarshaler) {
-			break
-		}
-		v = v.Elem()
+	v, err := target(v)
+	if err != nil {
+		return err
 	}
-	if u, ok := asText(v); ok && k == String {
-		if err := u.UnmarshalText([]byte(r.Str)); err != nil {
-			return invalid("cannot read a string into a %v: %w", v.Type(), err)
-		}
-		return nil
+	if u := asTextUnmarshaler(v); u != nil && k == String {
+		return readText(r, u, v)
 	}
 	if v.Kind() == reflect.Interface && v.NumMethod() == 0 {
 		x, err := readAny(r, k)
@@ -76,17 +72,34 @@ func readKind(r *Reader, k Kind, v reflect.Value) error {
 	return setScalar(r, k, v)
 }
 
-// asText returns v as what reads itself from text.
-func asText(v reflect.Value) (encoding.TextUnmarshaler, bool) {
-	if v.Type().Implements(textUnmarshaler) {
-		u, ok := v.Interface().(encoding.TextUnmarshaler)
-		return u, ok
+// target follows v to what is no pointer, making what pointers on the way lack.
+func target(v reflect.Value) (reflect.Value, error) {
+	for range maxPointers {
+		if v.Kind() != reflect.Pointer {
+			return v, nil
+		}
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		v = v.Elem()
 	}
-	if v.CanAddr() && reflect.PointerTo(v.Type()).Implements(textUnmarshaler) {
-		u, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
-		return u, ok
+	return v, invalid("cannot read into a %v: a pointer to itself", v.Type())
+}
+
+// asTextUnmarshaler returns v, which is no pointer, as what reads itself from text, or nil.
+func asTextUnmarshaler(v reflect.Value) encoding.TextUnmarshaler {
+	if v.CanAddr() && v.Kind() != reflect.Interface && reflect.PointerTo(v.Type()).Implements(textUnmarshaler) {
+		return v.Addr().Interface().(encoding.TextUnmarshaler)
 	}
-	return nil, false
+	return nil
+}
+
+// readText reads the string that was just read into u, which is v.
+func readText(r *Reader, u encoding.TextUnmarshaler, v reflect.Value) error {
+	if err := u.UnmarshalText([]byte(r.Str)); err != nil {
+		return invalid("cannot read a string into a %v: %w", v.Type(), err)
+	}
+	return nil
 }
 
 var kindNames = [...]string{Bool: "a boolean", Number: "a number", String: "a string", Array: "an array", Map: "a table"}
@@ -105,8 +118,13 @@ func setScalar(r *Reader, k Kind, v reflect.Value) error {
 	case k == String && v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8:
 		v.SetBytes([]byte(r.Str))
 	case k == String && v.Kind() == reflect.Array && v.Type().Elem().Kind() == reflect.Uint8 && v.Len() == len(r.Str):
-		reflect.Copy(v, reflect.ValueOf([]byte(r.Str)))
+		for i := range v.Len() {
+			v.Index(i).SetUint(uint64(r.Str[i]))
+		}
 	case k == Number && v.CanFloat():
+		if v.OverflowFloat(r.Num) {
+			return invalid("cannot read the number %v into a %v", r.Num, v.Type())
+		}
 		v.SetFloat(r.Num)
 	case k == Number && (v.CanInt() || v.CanUint()):
 		return setInteger(r.Num, v)
@@ -142,7 +160,7 @@ func readArray(r *Reader, n int, v reflect.Value) error {
 	case reflect.Map:
 		return readArrayAsMap(r, n, v)
 	case reflect.Struct:
-		if n == 0 {
+		if n == 0 && !structOf(v.Type()).opaque {
 			return nil
 		}
 		return mismatch(Array, v)
@@ -160,13 +178,14 @@ func readArray(r *Reader, n int, v reflect.Value) error {
 // readArrayAsMap reads n elements under the keys 1 to n.
 func readArrayAsMap(r *Reader, n int, v reflect.Value) error {
 	v.Set(reflect.MakeMapWithSize(v.Type(), n))
-	for i := range n {
-		k := reflect.New(v.Type().Key()).Elem()
-		if err := setScalarKey(&Reader{Num: float64(i + 1)}, Number, k); err != nil {
-			return err
+	for i := 1; i <= n; i++ {
+		key := reflect.New(v.Type().Key()).Elem()
+		err := setKey(&Reader{Num: float64(i)}, Number, key)
+		if err == nil {
+			err = readElem(r, v, key)
 		}
-		if err := readElem(r, v, k); err != nil {
-			return AtIndex(err, float64(i+1))
+		if err != nil {
+			return AtIndex(err, float64(i))
 		}
 	}
 	return nil
@@ -182,10 +201,14 @@ func readElem(r *Reader, m, k reflect.Value) error {
 	return nil
 }
 
-// setScalarKey puts a key into a variable of the type of a map's keys.
-func setScalarKey(r *Reader, k Kind, v reflect.Value) error {
-	if u, ok := asText(v); ok && k == String {
-		return u.UnmarshalText([]byte(r.Str))
+// setKey puts a key into a variable of the type of a map's keys.
+func setKey(r *Reader, k Kind, key reflect.Value) error {
+	v, err := target(key)
+	if err != nil {
+		return err
+	}
+	if u := asTextUnmarshaler(v); u != nil && k == String {
+		return readText(r, u, v)
 	}
 	if v.Kind() == reflect.Interface && v.NumMethod() == 0 {
 		v.Set(reflect.ValueOf(scalar(r, k)))
@@ -233,10 +256,10 @@ func readMap(r *Reader, n int, v reflect.Value) error {
 		}
 		name := scalar(r, k)
 		key := reflect.New(v.Type().Key()).Elem()
-		if err := setScalarKey(r, k, key); err != nil {
-			return err
+		if err = setKey(r, k, key); err == nil {
+			err = readElem(r, v, key)
 		}
-		if err := readElem(r, v, key); err != nil {
+		if err != nil {
 			return atKey(err, name)
 		}
 	}
@@ -245,29 +268,28 @@ func readMap(r *Reader, n int, v reflect.Value) error {
 
 // readStruct reads n pairs into the fields of their names.
 func readStruct(r *Reader, n int, v reflect.Value) error {
-	byName := map[string][]int{}
-	for _, f := range fieldsOf(v.Type()) {
-		byName[f.name] = f.index
+	s := structOf(v.Type())
+	if s.opaque {
+		return mismatch(Map, v)
 	}
 	for range n {
 		k, err := r.Key()
 		if err != nil {
 			return err
 		}
-		index, ok := byName[r.Str]
+		i, ok := s.byName[r.Str]
 		if k != String || !ok {
 			if err := r.Skip(); err != nil {
 				return err
 			}
 			continue
 		}
-		name := strings.Clone(r.Str)
-		f, err := fieldAt(v, index)
+		f, err := fieldAt(v, s.fields[i].index)
 		if err == nil {
 			err = read(r, f)
 		}
 		if err != nil {
-			return AtKey(err, name)
+			return AtKey(err, s.fields[i].name)
 		}
 	}
 	return nil

@@ -2,14 +2,16 @@
 //
 // # Form
 //
-// A value is written in exactly one way, so that equal values have equal bytes (compare-and-swap and versions compare bytes):
+// What is written is canonical: every number, string and array has one form, so that what was read and is written again has
+// the bytes that it had (compare-and-swap and versions compare bytes):
 //
 //   - numbers that are integers within ±2^53 in the smallest integer form, unsigned when ≥ 0; every other number, -0 included,
 //     as float64. NaN is 7ff8000000000001. Float32 is read, never written.
 //   - strings as str where they are valid UTF-8, else as bin; both in the smallest form. Both are read as strings.
 //   - booleans as true and false. Nil and extension types are no values.
 //   - a table whose keys are 1 to n as an array, an empty one as the empty array 0x90, every other as a map, whose keys are
-//     strings, numbers (never NaN) or booleans.
+//     strings, numbers (never NaN, and 0 for -0) or booleans. Their order is the writer's: [Marshal] sorts them, a Lua table
+//     keeps the order in which they were first set. Readers take any order; of two equal keys the last counts.
 //
 // MessagePack written by others is read wherever it means such a value, in whatever form; integers beyond ±2^53 are refused
 // because a Lua number would change them.
@@ -34,10 +36,6 @@ const (
 	DefaultNodes = 100_000 // values, keys not counted
 	DefaultBytes = 1 << 20 // encoded bytes
 )
-
-// MaxGap is how many absent positions the arrays of one value may have in all. Lua states keep a slot for every position up to the largest
-// integer key of a table, so that {[10000000]=true}, a few bytes when stored, takes 160 MB when read.
-const MaxGap = 1 << 18
 
 // Limits bound one value, when it is written and when it is read. A zero field stands for its default.
 type Limits struct {

@@ -1,0 +1,41 @@
+# What a developer and CI run. Each target works alone in a fresh clone; CI runs check and test (.ci/run).
+
+# Tools of `make check`, by version: a new release never breaks a build that nobody touched.
+export STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+export ERRORLINT   := github.com/polyfloyd/go-errorlint@v1.8.0
+export GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+export FUZZTIME ?= 10s
+BENCH ?= .
+
+.PHONY: help deps build test check bench fuzz soak
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## download modules and the tools of check
+	@for module in $$(bash .ci/modules); do go -C $$module mod download || exit 1; done
+	@go run $(STATICCHECK) -version
+	@go run $(ERRORLINT) -V=full >/dev/null
+	@go run $(GOVULNCHECK) -version
+
+build: ## build the command: bin/luastore
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/luastore
+
+test: ## run all tests, with and without the race detector; install what they need (root, apt-get)
+	@bash .ci/test
+
+check: ## formatting, linters, import rules, tidy modules, builds for every platform
+	@bash .ci/check
+
+bench: ## run the benchmarks; BENCH=pattern picks some
+	@for module in $$(bash .ci/modules); do \
+		go -C $$module test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 2h ./... || exit 1; \
+	done
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@bash .ci/fuzz
+
+soak: ## run all tests at full length; takes hours
+	@LUASTORE_SOAK=1 bash .ci/test

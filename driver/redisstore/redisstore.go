@@ -1,0 +1,402 @@
+// Package redisstore keeps entries in Redis 6.2 and later or Valkey.
+//
+// Each entry is a Redis string that holds nothing but the stored form of package value, with a native expiry, so that any client
+// can read it. Every operation is one command or one server-side script, atomic on the server.
+//
+//	reg.Define("sessions", store.Definition{Open: redisstore.Opener(&redisstore.Options{Address: "redis.internal:6379"})})
+//
+// # URLs
+//
+// [ParseURL] takes
+//
+//	redis://[user:password@]host[:port][/db]           valkey:// is the same
+//	rediss://[user:password@]host[:port][/db]          with TLS; valkeys:// is the same
+//	redis+unix://[user:password@]/path/to/socket       valkey+unix:// and unix:// are the same
+//
+// with these parameters; any other is an error:
+//
+//	db            number of the database, instead of /db; default 0
+//	dial_timeout  bound on connecting, and on the first exchange; default 5s
+//	client_name   what CLIENT LIST shows; default none
+//	ca            PEM file with the authorities to trust; default those of the system (TLS only)
+//	cert, key     PEM files with the certificate of this client and its key; default none (TLS only)
+//	server_name   name that the certificate of the server must bear; default the host (TLS only)
+//
+// There is no parameter that leaves the server unverified.
+//
+// # Connection
+//
+// A driver has one connection, on which concurrent calls share round trips, and makes it anew when it breaks: at the next call,
+// at most twice a second while the server is away. Reads are sent once more when the connection broke under them. A write is
+// never sent twice; one whose reply was lost answers [store.ErrUnknownOutcome].
+//
+// # Caveats
+//
+//   - What survives a crash or a failover is up to the configuration of the server. Replication is asynchronous.
+//   - A server with a maxmemory-policy other than noeviction may drop entries before they expire.
+//   - A key that holds another type (list, hash, …) exists for Has, TTL, Touch and an only-if-absent swap, can be overwritten and
+//     deleted, and is [store.ErrCorrupt] to everything that reads its value. List leaves it out.
+//   - List walks the whole database, however small the prefix, some ten thousands of keys a call: give listings a database of
+//     their own if the rest is large. It may name a key twice while the database grows or shrinks.
+//   - A value is transferred before its length is known. Asking first would cost every Get a script, a third of its speed.
+//   - The server must allow the commands of scripts (EVALSHA, EVAL) to the user.
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/luastore/store"
+	"github.com/luastore/store/value"
+)
+
+var (
+	_ store.Driver  = (*Driver)(nil)
+	_ store.Batcher = (*Driver)(nil)
+	_ store.Counter = (*Driver)(nil)
+)
+
+// A Driver keeps entries in one database of one Redis server.
+type Driver struct {
+	target  target
+	client  rueidis.Client
+	closing context.Context // ends when Close begins
+	cancel  context.CancelFunc
+
+	slots    chan struct{} // one for each call that is or may be in the queue of the client
+	commands atomic.Int64  // of those calls
+	crowded  atomic.Bool   // calls have met: connections are piped from their first call on
+	live     atomic.Pointer[link]
+	latest   atomic.Pointer[link] // dialed last, perhaps still shaking hands
+
+	mu       sync.Mutex
+	dialing  *attempt // nil: none under way
+	redialAt time.Time
+	lastErr  error // of the attempt before redialAt
+}
+
+// Opener returns an opener for o; nil means defaults. Openers of equal options name the same connection, and share one driver
+// in a registry. Opening connects, and fails where the server does not answer; a driver once open reconnects by itself.
+func Opener(o *Options) store.Opener {
+	to := o.target()
+	return store.Opener{
+		Connection: to,
+		Open: func(ctx context.Context) (store.Driver, error) {
+			d, err := open(ctx, to)
+			if err != nil {
+				return nil, err
+			}
+			return d, nil
+		},
+	}
+}
+
+func open(ctx context.Context, to target) (*Driver, error) {
+	if err := to.check(); err != nil {
+		return nil, err
+	}
+	config, err := to.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{target: to, slots: make(chan struct{}, maxCalls)}
+	d.closing, d.cancel = context.WithCancel(context.Background())
+	opened := make(chan error, 1)
+	go func() {
+		var err error
+		d.client, err = rueidis.NewClient(rueidis.ClientOption{
+			InitAddress:         []string{to.Address},
+			Username:            to.Username,
+			Password:            to.password.Value(),
+			SelectDB:            to.DB,
+			ClientName:          to.ClientName,
+			Dialer:              net.Dialer{Timeout: to.DialTimeout},
+			TLSConfig:           config,
+			DialCtxFn:           d.dial,
+			ForceSingleClient:   true,
+			DisableCache:        true,
+			DisableRetry:        true, // the driver knows what it may send again
+			PipelineMultiplex:   -1,   // one connection: a third faster than two at 64 callers, and half the server's work
+			BlockingPipeline:    -1,   // batches of any size share it
+			ReadBufferEachConn:  bufferSize,
+			WriteBufferEachConn: bufferSize,
+		})
+		opened <- err
+	}()
+	return d.await(ctx, opened)
+}
+
+// await waits for the first connection until ctx ends.
+func (d *Driver) await(ctx context.Context, opened chan error) (*Driver, error) {
+	select {
+	case err := <-opened:
+		if err != nil {
+			d.Close()
+			return nil, d.unreachable(err)
+		}
+		d.publish()
+		return d, nil
+	case <-ctx.Done():
+		d.breakLinks()
+		go func() {
+			<-opened
+			d.Close()
+		}()
+		return nil, d.ended(ctx)
+	}
+}
+
+// breakLinks makes what is under way fail at once and lets nothing connect any more.
+func (d *Driver) breakLinks() {
+	d.cancel()
+	d.mu.Lock()
+	l := d.latest.Load()
+	d.mu.Unlock()
+	if l != nil {
+		l.Close()
+	}
+}
+
+// Close closes the connection. Calls under way end at once, writes among them with an unknown outcome.
+func (d *Driver) Close() error {
+	// The client would wait for the replies under way.
+	d.breakLinks()
+	if d.client != nil {
+		d.client.Close()
+	}
+	return nil
+}
+
+// Info tells what the driver guarantees.
+func (d *Driver) Info() store.Info {
+	return store.Info{
+		Driver:        "redis",
+		Durability:    "as configured on the server (appendonly, save, replicas); by default a crash loses the last writes",
+		Consistency:   "linearizable on one primary; a failover may lose acknowledged writes",
+		Clock:         "server",
+		TTLResolution: time.Millisecond,
+		Shared:        true,
+		Network:       true,
+		MaxValueBytes: maxBulk,
+	}
+}
+
+// Get returns the value of key.
+func (d *Driver) Get(ctx context.Context, key string) ([]byte, error) {
+	v, err := payload(d.read(ctx, func() rueidis.Completed { return d.client.B().Get().Key(key).Build() }).ToMessage())
+	if err != nil {
+		return nil, d.missOr(ctx, err)
+	}
+	return v, nil
+}
+
+// payload returns the bytes of a string reply without a copy, and never nil for an empty one.
+func payload(m rueidis.RedisMessage, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	v, err := m.AsBytes()
+	if v == nil && err == nil {
+		v = []byte{}
+	}
+	return v, err
+}
+
+// missOr is readError for commands that answer nil where there is no key.
+func (d *Driver) missOr(ctx context.Context, err error) error {
+	if rueidis.IsRedisNil(err) {
+		return store.ErrNotFound
+	}
+	return d.readError(ctx, err)
+}
+
+// Entry returns the value of key and the time it has left.
+func (d *Driver) Entry(ctx context.Context, key string) ([]byte, time.Duration, error) {
+	result := d.run(ctx, entryScript, key)
+	if broken(ctx, result.NonRedisError()) {
+		result = d.run(ctx, entryScript, key)
+	}
+	reply, err := result.ToArray()
+	if err != nil {
+		return nil, 0, d.missOr(ctx, err)
+	}
+	if len(reply) != 2 {
+		return nil, 0, d.readError(ctx, errUnasked)
+	}
+	v, err := payload(reply[0], nil)
+	if err != nil {
+		return nil, 0, d.readError(ctx, err)
+	}
+	pttl, err := reply[1].ToInt64()
+	if err != nil {
+		return nil, 0, d.readError(ctx, err)
+	}
+	ttl, err := timeLeft(pttl)
+	return v, ttl, err
+}
+
+// TTL returns the time that key has left.
+func (d *Driver) TTL(ctx context.Context, key string) (time.Duration, error) {
+	pttl, err := d.read(ctx, func() rueidis.Completed { return d.client.B().Pttl().Key(key).Build() }).ToInt64()
+	if err != nil {
+		return 0, d.readError(ctx, err)
+	}
+	return timeLeft(pttl)
+}
+
+// timeLeft turns a reply to PTTL into a ttl. Less than a millisecond is 0 to Redis, which would mean never.
+func timeLeft(pttl int64) (time.Duration, error) {
+	switch {
+	case pttl == -1:
+		return 0, nil
+	case pttl < 0:
+		return 0, store.ErrNotFound
+	}
+	return time.Duration(min(max(pttl, 1), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond, nil
+}
+
+// Has reports whether key exists, whatever its type.
+func (d *Driver) Has(ctx context.Context, key string) (bool, error) {
+	n, err := d.read(ctx, func() rueidis.Completed { return d.client.B().Exists().Key(key).Build() }).ToInt64()
+	if err != nil {
+		return false, d.readError(ctx, err)
+	}
+	return n > 0, nil
+}
+
+// Set writes value and expiry together.
+func (d *Driver) Set(ctx context.Context, key string, v []byte, ttl time.Duration) error {
+	if err := d.do(ctx, d.set(key, v, ttl)).Error(); err != nil {
+		return d.writeError(ctx, err)
+	}
+	return nil
+}
+
+// set does not copy v: a value never changes once it is here.
+func (d *Driver) set(key string, v []byte, ttl time.Duration) rueidis.Completed {
+	command := d.client.B().Set().Key(key).Value(rueidis.BinaryString(v))
+	switch {
+	case ttl == store.KeepTTL:
+		return command.Keepttl().Build()
+	case ttl == 0:
+		return command.Build()
+	}
+	return command.PxMilliseconds(milliseconds(ttl)).Build()
+}
+
+// milliseconds rounds up: nothing expires early.
+func milliseconds(ttl time.Duration) int64 {
+	ms := int64(ttl / time.Millisecond)
+	if ttl%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
+}
+
+// Delete removes key, whatever its type.
+func (d *Driver) Delete(ctx context.Context, key string) (bool, error) {
+	n, err := d.do(ctx, d.client.B().Del().Key(key).Build()).ToInt64()
+	if err != nil {
+		return false, d.writeError(ctx, err)
+	}
+	return n > 0, nil
+}
+
+// Touch sets the expiry of key.
+func (d *Driver) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	var result rueidis.RedisResult
+	switch ttl {
+	case store.KeepTTL:
+		return d.Has(ctx, key)
+	case 0:
+		result = d.run(ctx, persistScript, key)
+	default:
+		result = d.do(ctx, d.client.B().Pexpire().Key(key).Milliseconds(milliseconds(ttl)).Build())
+	}
+	n, err := result.ToInt64()
+	if err != nil {
+		return false, d.writeError(ctx, err)
+	}
+	return n > 0, nil
+}
+
+// CompareAndSwap writes next if the stored bytes equal old.
+func (d *Driver) CompareAndSwap(ctx context.Context, key string, old, next []byte, ttl time.Duration) (bool, error) {
+	if old == nil {
+		return d.setAbsent(ctx, key, next, ttl)
+	}
+	how := "DEL"
+	if next != nil {
+		how = expiry(ttl)
+	}
+	n, err := d.run(ctx, swapScript, key, rueidis.BinaryString(old), how, rueidis.BinaryString(next)).ToInt64()
+	if err != nil {
+		return false, d.writeError(ctx, err)
+	}
+	return n > 0, nil
+}
+
+// expiry is a ttl as the scripts take it.
+func expiry(ttl time.Duration) string {
+	if ttl == store.KeepTTL {
+		return "KEEPTTL"
+	}
+	return strconv.FormatInt(milliseconds(ttl), 10)
+}
+
+// setAbsent is the compare-and-swap that expects no key; Redis has a command for it.
+func (d *Driver) setAbsent(ctx context.Context, key string, v []byte, ttl time.Duration) (bool, error) {
+	if v == nil {
+		exists, err := d.Has(ctx, key)
+		return !exists && err == nil, err
+	}
+	command := d.client.B().Set().Key(key).Value(rueidis.BinaryString(v)).Nx()
+	completed := command.Build
+	if ttl > 0 {
+		completed = command.PxMilliseconds(milliseconds(ttl)).Build
+	}
+	err := d.do(ctx, completed()).Error()
+	switch {
+	case err == nil:
+		return true, nil
+	case rueidis.IsRedisNil(err):
+		return false, nil
+	}
+	return false, d.writeError(ctx, err)
+}
+
+// Incr adds delta to the number under key.
+func (d *Driver) Incr(ctx context.Context, key string, delta, initial float64, ttl time.Duration) (float64, error) {
+	message, err := d.run(ctx, incrScript, key, float64Bytes(delta), float64Bytes(initial), expiry(max(ttl, 0))).ToMessage()
+	if err != nil {
+		return 0, d.writeError(ctx, err)
+	}
+	if message.IsInt64() {
+		if n, _ := message.ToInt64(); n == 0 {
+			return 0, store.ErrNotNumber
+		}
+		return 0, store.ErrOutOfRange
+	}
+	stored, err := message.AsBytes()
+	if err != nil {
+		return 0, d.writeError(ctx, err)
+	}
+	sum, ok := value.ParseNumber(stored)
+	if !ok {
+		return 0, d.writeError(ctx, errUnasked)
+	}
+	return sum, nil
+}
+
+// float64Bytes carries a number to a script without loss.
+func float64Bytes(f float64) string {
+	return rueidis.BinaryString(binary.BigEndian.AppendUint64(nil, math.Float64bits(f)))
+}

@@ -1,0 +1,101 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/luastore/store"
+	"github.com/luastore/store/driver/memstore"
+	"github.com/luastore/store/storelua"
+)
+
+func Example() {
+	ctx := context.Background()
+	reg := store.New(nil)
+	defer reg.Close(ctx)
+	if err := reg.Define("cache", store.Definition{Open: memstore.Opener(nil)}); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	type preferences struct {
+		Theme    string `store:"theme"`
+		FontSize int    `store:"fontSize"`
+	}
+	err := reg.Do(ctx, func(ctx context.Context) error { // one unit of work: what it opens is released when it ends
+		cache, err := store.Get(ctx, "cache")
+		if err != nil {
+			return err
+		}
+		if err := store.Save(ctx, cache, "user:42", preferences{"dark", 14}, 30*time.Minute); err != nil {
+			return err
+		}
+		p, err := store.Load[preferences](ctx, cache, "user:42")
+		fmt.Println(p.Theme, p.FontSize)
+		return err
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output: dark 14
+}
+
+// A Lua script and its Go host use the same store.
+func Example_lua() {
+	ctx := context.Background()
+	reg := store.New(nil)
+	defer reg.Close(ctx)
+	if err := reg.Define("cache", store.Definition{Open: memstore.Opener(nil)}); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	L := lua.NewState()
+	defer L.Close()
+	storelua.Preload(L)
+	err := reg.Do(ctx, func(ctx context.Context) error {
+		L.SetContext(ctx)
+		return L.DoString(`
+			local cache = assert(require("store").get("cache"))
+			assert(cache:set("user:42", {theme = "dark", fontSize = 14}, 1800))
+			print(cache:get("user:42").theme)
+			print(cache:get("user:43"))
+			print(cache:get("user"))
+		`)
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// dark
+	// nil	key not found	not_found
+	// nil	invalid key "user": want "namespace:name"	invalid
+}
+
+// Each request of a server is a unit with a name, which the policy sees.
+func ExampleOptions_policy() {
+	ctx := context.Background()
+	reg := store.New(&store.Options{Policy: func(_ context.Context, a store.Access) error {
+		if a.Unit == "guest" && a.Op != store.OpGet {
+			return fmt.Errorf("guests may not %s %s", a.Op, a.Key)
+		}
+		return nil
+	}})
+	defer reg.Close(ctx)
+	if err := reg.Define("cache", store.Definition{Open: memstore.Opener(nil)}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	err := reg.DoNamed(ctx, "guest", func(ctx context.Context) error {
+		cache, err := store.Get(ctx, "cache")
+		if err != nil {
+			return err
+		}
+		return store.Save(ctx, cache, "user:42", "gone", store.DefaultTTL)
+	})
+	fmt.Println(store.Kind(err), "-", store.Message(err))
+	// Output: denied - permission denied: guests may not set user:42
+}

@@ -1,0 +1,12 @@
+//go:build !linux
+
+package redistest
+
+import "os/exec"
+
+const killsWithParent = false
+
+// stopWithParent does nothing: only Linux ties the life of a process to that of its parent.
+func stopWithParent(*exec.Cmd) {}
+
+func onOwnThread(fn func()) { fn() }
