@@ -419,7 +419,7 @@ func (h *Handle) incr(c *call, delta, initial float64, ttl time.Duration) (sum f
 			expiry = KeepTTL
 		}
 		var exact bool
-		if sum, exact = add(base, delta); !exact {
+		if sum, exact = value.Add(base, delta); !exact {
 			return nil, 0, ErrOutOfRange
 		}
 		return value.AppendNumber(nil, sum), expiry, nil
@@ -428,14 +428,4 @@ func (h *Handle) incr(c *call, delta, initial float64, ttl time.Duration) (sum f
 		return 0, err
 	}
 	return sum, nil
-}
-
-// add returns the sum of two numbers, never -0, unless it is beyond ±2^53. There it must not have been rounded: 2^53+1 is 2^53
-// again, and a counter that stays there loses every increment.
-func add(a, b float64) (sum float64, exact bool) {
-	sum = a + b + 0
-	if sum == value.MaxInteger || sum == -value.MaxInteger {
-		return sum, sum-a == b
-	}
-	return sum, sum > -value.MaxInteger && sum < value.MaxInteger
 }

@@ -144,7 +144,8 @@ func (e *encoder) overlong(t *lua.LTable, n, last int) error {
 	all := 0
 	t.ForEach(func(lua.LValue, lua.LValue) { all++ })
 	if n < last || all > n {
-		return value.Unstorable(fmt.Sprintf("a table of %d elements with other keys: its host sets lua.MaxArrayIndex to %d", last, lua.MaxArrayIndex))
+		return value.Unstorable(fmt.Sprintf("a table of %d elements with other keys: its host sets lua.MaxArrayIndex to %d",
+			last, lua.MaxArrayIndex))
 	}
 	return e.array(t, n)
 }

@@ -134,6 +134,8 @@ var incrRules = needing(isCounter, []rule{
 		s.wantOutOfRange(-value.MaxInteger, -1)
 		s.wantOutOfRange(1, value.MaxInteger)
 		s.wantOutOfRange(value.MaxInteger-1, 2)
+		s.wantOutOfRange(value.MaxInteger, 0.5)
+		s.wantOutOfRange(0.5, value.MaxInteger)
 	}},
 	{name: "UpToExactIntegersIsExact", test: func(s *space) {
 		s.set("t:k", num(value.MaxInteger-1), 0)

@@ -178,14 +178,16 @@ func (p *plain) Incr(ctx context.Context, key string, delta, initial float64, tt
 	return sum, nil
 }
 
-// add returns a + b unless it is beyond ±2^53. There 2^53 + 1 is 2^53 again: a sum that was rounded is beyond too.
+// add returns a + b unless it is beyond ±2^53, where 2^53 + 1 is 2^53 again.
 func add(a, b float64) (sum float64, ok bool) {
 	sum = a + b
-	if sum == 0 {
+	switch {
+	case sum == 0:
 		return 0, true // not -0
+	case math.Abs(sum) == value.MaxInteger:
+		return sum, sum-a == b && sum-b == a
 	}
-	limit := math.Abs(sum) - value.MaxInteger
-	return sum, limit < 0 || limit == 0 && sum-a == b
+	return sum, math.Abs(sum) < value.MaxInteger
 }
 
 func (p *plain) GetMany(ctx context.Context, keys []string) ([][]byte, error) {

@@ -25,6 +25,7 @@ package value
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // MaxInteger is the largest magnitude up to which every integer is exact in a Lua number: 2^53.
@@ -79,8 +80,21 @@ func Errorf(cause error, format string, args ...any) error {
 // Error returns the text of Err.
 func (f *Fault) Error() string { return f.Err.Error() }
 
-// Is reports whether target is the cause.
-func (f *Fault) Is(target error) bool { return target == f.Cause }
+// Is reports whether target is the cause, or what that stands for.
+func (f *Fault) Is(target error) bool { return errors.Is(f.Cause, target) }
 
 // Unwrap returns Err.
 func (f *Fault) Unwrap() error { return f.Err }
+
+// Add returns the sum of two numbers, as counters keep it: never -0, and exact at the edge. It is not ok beyond ±[MaxInteger],
+// nor where the sum was rounded to that, as 2^53+1 is: a counter that stays there would lose every increment after.
+func Add(a, b float64) (sum float64, ok bool) {
+	sum = a + b + 0
+	switch beyond := math.Abs(sum) - MaxInteger; {
+	case beyond < 0:
+		return sum, true
+	case beyond == 0:
+		return sum, sum-a == b && sum-b == a
+	}
+	return 0, false // or NaN
+}

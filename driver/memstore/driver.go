@@ -198,23 +198,11 @@ func (s *shard) incr(h uint64, key string, delta, initial float64, ttl time.Dura
 		}
 		base, deadline = n, s.deadline(it)
 	}
-	sum, ok := add(base, delta)
+	sum, ok := value.Add(base, delta)
 	if !ok {
 		return 0, store.ErrOutOfRange
 	}
 	return sum, s.put(h, key, value.AppendNumber(nil, sum), deadline)
-}
-
-// add returns the sum of two numbers, never -0, unless it is beyond ±2^53. There it must not have been rounded: 2^53+1 is 2^53 again.
-func add(a, b float64) (sum float64, ok bool) {
-	sum = a + b
-	switch beyond := math.Abs(sum) - value.MaxInteger; {
-	case beyond < 0:
-		return sum + 0, true
-	case beyond == 0:
-		return sum, sum-a == b
-	}
-	return 0, false // or NaN
 }
 
 // write runs try under the lock of the shard of h, again after making room each time it finds none.

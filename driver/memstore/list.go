@@ -24,7 +24,7 @@ func (d *Driver) List(ctx context.Context, prefix, cursor string, limit int) (st
 	if err := d.enter(ctx); err != nil {
 		return store.Page{}, err
 	}
-	w := walk{d: d, prefix: prefix, from: prefix, limit: min(max(limit, 1), maxPage), more: true, stride: 1}
+	w := walk{d: d, prefix: prefix, from: prefix, limit: min(max(limit, 1), maxPage), more: true, stride: 1, expiring: d.expiring()}
 	if cursor != "" {
 		rest, ok := strings.CutPrefix(cursor, cursorMark)
 		if !ok {
@@ -60,6 +60,10 @@ type walk struct {
 	keys   []string
 	more   bool // there may be keys at from or after
 	stride int  // grows with each round, so that a run of expired keys takes few
+
+	// The shards, as bits, in which some keys expired when the walk began. Asking later would take a key that was swept since it was
+	// taken for one that lives.
+	expiring uint64
 
 	// Of one round.
 	horizon string
@@ -133,7 +137,7 @@ func (w *walk) settle(start int) {
 	slices.Sort(found)
 	w.keys = w.keys[:start]
 	for _, key := range found {
-		if w.d.gone(key) {
+		if w.gone(key) {
 			continue
 		}
 		if len(w.keys) == w.limit {
@@ -144,14 +148,27 @@ func (w *walk) settle(start int) {
 	}
 }
 
-// gone reports whether a key of an index is not live. No lock of an index is held here. It looks the key up only in a shard where some
-// keys expire.
-func (d *Driver) gone(key string) bool {
-	h := d.hash(key)
-	s := d.shardOf(h)
-	if !s.expires.Load() {
+// expiring returns the shards, as bits, in which some keys expire.
+func (d *Driver) expiring() (bits uint64) {
+	for i := range d.shards {
+		if d.shards[i].expires.Load() {
+			bits |= 1 << i
+		}
+	}
+	return bits
+}
+
+// gone reports whether a key of an index is not live. No lock of an index is held here. It looks the key up only in a shard where
+// some keys may have expired.
+func (w *walk) gone(key string) bool {
+	if w.expiring == 0 {
 		return false
 	}
+	h := w.d.hash(key)
+	if w.expiring>>w.d.place(h)&1 == 0 {
+		return false
+	}
+	s := w.d.shardOf(h)
 	s.mu.RLock()
 	_, ok := s.live(h, key)
 	s.mu.RUnlock()

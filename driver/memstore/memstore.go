@@ -166,8 +166,11 @@ func (d *Driver) miss() error {
 // hash returns the hash under which a shard keeps key.
 func (d *Driver) hash(key string) uint64 { return maphash.String(d.seed, key) }
 
+// place returns where in shards the keys are that have the hash h.
+func (d *Driver) place(h uint64) uint64 { return h & uint64(len(d.shards)-1) }
+
 // shardOf returns the shard of the keys that have the hash h.
-func (d *Driver) shardOf(h uint64) *shard { return &d.shards[h&uint64(len(d.shards)-1)] }
+func (d *Driver) shardOf(h uint64) *shard { return &d.shards[d.place(h)] }
 
 // A clock tells the time since its base in nanoseconds; wall clock jumps do not move it.
 type clock struct{ base time.Time }

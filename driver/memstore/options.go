@@ -113,7 +113,7 @@ func (o *Options) check() error {
 	return nil
 }
 
-// maxShards is a balance: more shards let more threads write at once, and make a page of a listing ask more indexes.
+// maxShards is a balance: more shards let more threads write at once, and take more memory when empty. A walk keeps them in the bits of a word.
 const maxShards = 32
 
 // shards returns the number of shards, a power of two. A small bounded store gets fewer, because its least recently used entries

@@ -66,8 +66,10 @@ if exists then
 else
   number = struct.unpack('>d', ARGV[2])
 end
-local sum = number + struct.unpack('>d', ARGV[1])
-if not (sum >= -MAX and sum <= MAX) then
+local delta = struct.unpack('>d', ARGV[1])
+local sum = number + delta
+-- A sum at the very bound may be one beyond it that was rounded: 2^53 + 1 is 2^53 again. A NaN is within no bounds.
+if not (sum >= -MAX and sum <= MAX) or (math.abs(sum) == MAX and (sum - number ~= delta or sum - delta ~= number)) then
   return OUT_OF_RANGE
 end
 

@@ -25,7 +25,7 @@ func incrModel(stored []byte, delta, initial float64) ([]byte, error) {
 		}
 	}
 	sum := n + delta
-	if !(math.Abs(sum) <= value.MaxInteger) {
+	if !(math.Abs(sum) <= value.MaxInteger) || math.Abs(sum) == value.MaxInteger && sum-n != delta {
 		return stored, store.ErrOutOfRange
 	}
 	return value.AppendNumber(nil, sum+0), nil
