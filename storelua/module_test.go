@@ -155,7 +155,8 @@ func TestModule_ARefusedSetChangesNothing(t *testing.T) {
 		h := plainHost(t)
 		h.want(`s:set("a:k", "before", 60)`, `true, nil`)
 		for _, arguments := range []string{
-			`nil`, `print`, `{1, {print}}`, `{[2e5] = 1}`, `string.rep("x", 2^20)`, `"after", -1`, `"after", "10"`, `"after", 0/0`, `"after", 1e10`, `"after", {}`,
+			`nil`, `print`, `{1, {print}}`, `{[2e5] = 1}`, `string.rep("x", 2^20)`,
+			`"after", -1`, `"after", "10"`, `"after", 0/0`, `"after", 1e10`, `"after", {}`,
 		} {
 			h.want(`s:set("a:k", `+arguments+`) == nil`, `true`)
 			h.want(`s:get("a:k")`, `"before", nil`)
@@ -230,8 +231,10 @@ func TestModule_ToString(t *testing.T) {
 
 // calls are one of every method that answers an error.
 var calls = []string{
-	`s:get("a:k")`, `s:get("a:k", "default")`, `s:set("a:k", 1)`, `s:delete("a:k")`, `s:has("a:k")`, `s:ttl("a:k")`, `s:touch("a:k")`, `s:info()`,
-	`s:get(5)`, `s:set(5, 1)`, `s:set("a:k", print)`, `s:set("a:k", 1, -1)`, `s:delete(5)`, `s:has(5)`, `s:ttl(5)`, `s:touch(5)`, `s:touch("a:k", -1)`,
+	`s:get("a:k")`, `s:get("a:k", "default")`, `s:set("a:k", 1)`, `s:delete("a:k")`, `s:has("a:k")`, `s:ttl("a:k")`,
+	`s:touch("a:k")`, `s:info()`,
+	`s:get(5)`, `s:set(5, 1)`, `s:set("a:k", print)`, `s:set("a:k", 1, -1)`, `s:delete(5)`, `s:has(5)`, `s:ttl(5)`, `s:touch(5)`,
+	`s:touch("a:k", -1)`,
 	`s:get("k")`, `s:set("k", 1)`, `s:delete("k")`, `s:has("k")`, `s:ttl("k")`, `s:touch("k")`,
 }
 
@@ -408,7 +411,8 @@ func TestModule_Info(t *testing.T) {
 	h := newHost(t, nil, store.Definition{Limits: store.Limits{ValueBytes: 1000, Depth: 3}})
 	h.want(`s:info()`, `{clock="monotonic clock of this process" consistency="linearizable for each key" driver="memory" `+
 		`durability="none: entries are lost when the process ends" `+
-		`limits={batch=1000 default_ttl=1.7976931348623157e+308 depth=3 key_bytes=1024 max_ttl=1.7976931348623157e+308 nodes=100000 value_bytes=1000} `+
+		`limits={batch=1000 default_ttl=1.7976931348623157e+308 depth=3 key_bytes=1024 `+
+		`max_ttl=1.7976931348623157e+308 nodes=100000 value_bytes=1000} `+
 		`ordered=true shared=false ttl_resolution=1e-09}, nil`)
 	h.want(`s:info().limits.max_ttl == math.huge`, `true`)
 	h.want(`local i = s:info() i.driver = "changed" return s:info().driver`, `"memory"`)
@@ -437,7 +441,9 @@ func TestModule_APolicySeesUnitStoreOperationAndKey(t *testing.T) {
 		}
 		return nil
 	}}, store.Definition{})
-	for _, call := range []string{`s:get("secret:k")`, `s:get("secret:k", 1)`, `s:set("secret:k", 1)`, `s:has("secret:k")`, `s:ttl("secret:k")`} {
+	for _, call := range []string{
+		`s:get("secret:k")`, `s:get("secret:k", 1)`, `s:set("secret:k", 1)`, `s:has("secret:k")`, `s:ttl("secret:k")`,
+	} {
 		h.want(call, `nil, "permission denied: not for you", "denied"`)
 	}
 	h.want(`s:set("a:k", 1)`, `true, nil`)

@@ -71,7 +71,9 @@ func TestModule_TwoStatesShareNothing(t *testing.T) {
 		_, _ = h.unit(code)
 	}
 	// Not even a host that opens the debug library to one state changes the other.
-	h.want(`debug.setmetatable(s, {__index = {get = print}}) debug.setmetatable(store, {__index = {}}) return s.get == print, store.get`, `true, nil`)
+	h.want(`debug.setmetatable(s, {__index = {get = print}})
+		debug.setmetatable(store, {__index = {}})
+		return s.get == print, store.get`, `true, nil`)
 	err := h.reg.Do(context.Background(), func(ctx context.Context) error {
 		other.SetContext(ctx)
 		return other.DoString(`assert(require("store").get("cache"):get("a:k") == 1)`)

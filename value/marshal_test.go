@@ -336,7 +336,7 @@ func TestMarshal_HoldsLimits(t *testing.T) {
 		{"100,001 nodes", make([]bool, 100_000), tooMany},
 		{"100,001 nodes in a map", boolsUnder(100_000), tooMany},
 		{"100,001 nodes, nested", []any{make([]bool, 50_000), make([]bool, 49_998)}, tooMany + " at [2]"},
-		{"100,001 nodes in structs", make([]node2, 50_000), tooMany + " at [50000]"},
+		{"100,001 nodes in structs", make([]node2, 50_000), tooMany + " at [50000].On"},
 		{"1 MiB", strings.Repeat("a", 1<<20-5), ""},
 		{"more than 1 MiB", strings.Repeat("a", 1<<20-4), tooLong},
 		{"more than 1 MiB, nested", []string{strings.Repeat("a", 1<<19), strings.Repeat("a", 1<<19)}, tooLong + " at [2]"},
