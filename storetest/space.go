@@ -61,7 +61,7 @@ func (h Harness) open(t *testing.T, tb rapid.TB, v view, virtual bool) *space {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if !virtual {
 		// A driver that hangs fails its rule rather than the whole test binary.
-		s.ctx, s.cancel = context.WithTimeout(context.Background(), time.Minute)
+		s.ctx, s.cancel = context.WithTimeout(context.Background(), h.longer(time.Minute))
 	}
 	s.reopen()
 	v(s)
@@ -355,17 +355,22 @@ func (s *space) eventually(what string, within time.Duration, reached func() boo
 // returns ends the rule if fn does not return soon.
 func (s *space) returns(what string, fn func()) {
 	s.Helper()
+	s.returnsWithin(patience, what, fn)
+}
+
+func (s *space) returnsWithin(d time.Duration, what string, fn func()) {
+	s.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		fn()
 	}()
-	late := time.NewTimer(patience)
+	late := time.NewTimer(d)
 	defer late.Stop()
 	select {
 	case <-done:
 	case <-late.C:
-		s.Fatalf("%s has not returned after %v", what, patience)
+		s.Fatalf("%s has not returned after %v", what, d)
 	}
 }
 
@@ -384,7 +389,7 @@ func (s *space) together(n int, fn func(i int) error) {
 			errs[i] = fn(i)
 		})
 	}
-	s.returns("one of several concurrent callers", wg.Wait)
+	s.returnsWithin(s.harness.longer(6*patience), "one of several concurrent callers", wg.Wait)
 	s.must("at the same time", errors.Join(errs...))
 }
 

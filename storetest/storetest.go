@@ -28,6 +28,7 @@ import (
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/luastore/store"
 )
@@ -157,6 +158,15 @@ func (h Harness) applying(t *testing.T, rules []rule, v view) []rule {
 
 // times returns how often to repeat what n repetitions over a network are enough for in everyday tests.
 func (h Harness) times(n int) int {
+	scale := h.scale()
+	if h.InProcess {
+		scale *= 5 // calls are so much shorter, and so are the moments in which others can come between
+	}
+	return max(2, int(float64(n)*scale))
+}
+
+// scale returns how much more than in everyday tests rules repeat.
+func (h Harness) scale() float64 {
 	scale := 1.0
 	if h.Scale > 0 {
 		scale = h.Scale
@@ -164,11 +174,13 @@ func (h Harness) times(n int) int {
 	if f, err := strconv.ParseFloat(os.Getenv("STORETEST_SCALE"), 64); err == nil {
 		scale *= f
 	}
-	if h.InProcess {
-		scale *= 5 // calls are so much shorter, and so are the moments in which others can come between
-	}
 	if testing.Short() {
 		scale /= 10
 	}
-	return max(2, int(float64(n)*scale))
+	return scale
+}
+
+// longer returns d, or more where rules repeat more than in everyday tests.
+func (h Harness) longer(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * max(1, h.scale()))
 }

@@ -76,17 +76,8 @@ func (r *Reader) Next() (Kind, error) {
 
 // long reads the forms whose first byte says how many bytes of length or number follow.
 func (r *Reader) long(c byte) (Kind, error) {
-	var size int
-	switch c {
-	case 0xc4, 0xcc, 0xd0, 0xd9:
-		size = 1
-	case 0xc5, 0xcd, 0xd1, 0xda, 0xdc, 0xde:
-		size = 2
-	case 0xc6, 0xca, 0xce, 0xd2, 0xdb, 0xdd, 0xdf:
-		size = 4
-	case 0xcb, 0xcf, 0xd3:
-		size = 8
-	default: // nil, never used, extensions
+	size := following(c)
+	if size == 0 { // nil, never used, extensions
 		return 0, corrupt("byte 0x%02x is no value", c)
 	}
 	if len(r.b) <= size {
@@ -103,17 +94,39 @@ func (r *Reader) long(c byte) (Kind, error) {
 	case 8:
 		u = binary.BigEndian.Uint64(p)
 	}
-	isLength := c <= 0xc6 || c >= 0xd9
-	if isLength && u > uint64(len(r.b)) {
+	if c >= 0xca && c <= 0xd3 {
+		return r.number(c, size, u)
+	}
+	if u > uint64(len(r.b)) {
 		return 0, errShort
 	}
 	switch c {
-	case 0xc4, 0xc5, 0xc6, 0xd9, 0xda, 0xdb:
-		return r.str(1+size, int(u))
 	case 0xdc, 0xdd:
 		return r.container(Array, 1+size, int(u))
 	case 0xde, 0xdf:
 		return r.container(Map, 1+size, int(u))
+	}
+	return r.str(1+size, int(u))
+}
+
+// following returns how many bytes of length or number follow the first byte c, 0 if it begins no value.
+func following(c byte) int {
+	switch c {
+	case 0xc4, 0xcc, 0xd0, 0xd9:
+		return 1
+	case 0xc5, 0xcd, 0xd1, 0xda, 0xdc, 0xde:
+		return 2
+	case 0xc6, 0xca, 0xce, 0xd2, 0xdb, 0xdd, 0xdf:
+		return 4
+	case 0xcb, 0xcf, 0xd3:
+		return 8
+	}
+	return 0
+}
+
+// number reads the number whose first byte is c and whose other bytes, size of them, are u.
+func (r *Reader) number(c byte, size int, u uint64) (Kind, error) {
+	switch c {
 	case 0xca:
 		r.Num = float64(math.Float32frombits(uint32(u)))
 	case 0xcb:

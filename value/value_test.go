@@ -79,7 +79,7 @@ func TestAppendMapHeader_OfNoPairs_IsAnEmptyArray(t *testing.T) {
 
 func TestAt_LeavesOtherErrorsAlone(t *testing.T) {
 	err := errors.New("of somebody else")
-	if got := value.AtKey(value.AtIndex(value.AtBool(err, true), 1), "k"); got != err {
+	if got := value.AtKey(value.AtIndex(value.AtBool(err, true), 1), "k"); !errors.Is(got, err) || got.Error() != err.Error() {
 		t.Errorf("got %v", got)
 	}
 }

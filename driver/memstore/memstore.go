@@ -5,9 +5,9 @@
 //
 // # How it is built
 //
-// Keys are hashed onto shards, each with one lock, a map from hash to entry and an ordered index of its keys. Reading and
-// overwriting touch the map alone; a new key, and one that goes, also the index of its own shard: no lock is shared
-// by all shards of an unbounded store. A page of a listing merges the indexes.
+// Keys are hashed onto shards, each with one lock and a map from hash to entry. A few ordered indexes hold the keys of some
+// shards each. Reading and overwriting touch the map alone; a new key, and one that goes, also the index of its shard: no
+// lock is shared by all shards of an unbounded store. A page of a listing merges the indexes.
 //
 // Expiry is exact: an entry is gone at the nanosecond it expires, whether its memory has been reclaimed or not. The clock is
 // monotonic, so that setting the machine's clock changes nothing, and is read only for entries that expire. Expired
