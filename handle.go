@@ -173,6 +173,17 @@ func (h *Handle) end(ctx context.Context, c *call, e Event, err error) error {
 	return err
 }
 
+// Refuse ends an operation whose arguments were found wrong before there was anything to call the handle with, such as a Go or Lua
+// value that cannot be stored: the observer is told of it as of any other, and the error is returned as the caller sees it. A
+// released handle says so before it finds fault with arguments.
+func (h *Handle) Refuse(ctx context.Context, op Op, key string, err error) error {
+	var c call
+	if released := h.open(&c); released != nil {
+		err = released
+	}
+	return h.end(ctx, &c, Event{Op: op, Key: key, Keys: 1}, err)
+}
+
 // Get returns the stored value of key, or [ErrNotFound].
 func (h *Handle) Get(ctx context.Context, key string) ([]byte, error) {
 	var c call

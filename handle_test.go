@@ -412,6 +412,7 @@ func TestHandle_Observer_SeesWhatWasRefused(t *testing.T) {
 		{"read-only", func() { h.Set(ctx, "a:b", num(1), 0) }, "denied"},
 		{"invalid key", func() { h.Get(ctx, "ab") }, "invalid"},
 		{"invalid ttl", func() { h.Touch(ctx, "a:b", -9) }, "invalid"},
+		{"value that cannot be stored", func() { store.Save(ctx, h, "a:b", func() {}, 0) }, "invalid"},
 		{"released", func() { h.Release(); h.Get(ctx, "a:b") }, "released"},
 	} {
 		c.call()

@@ -24,12 +24,9 @@ func Load[T any](ctx context.Context, h *Handle, key string) (T, error) {
 // Save writes a Go value with its expiry; see [Handle.Set] for ttl. How Go values become Lua values is told at
 // [value.Marshal]; one that cannot is an [ErrInvalid] that names the place, and nothing is written.
 func Save[T any](ctx context.Context, h *Handle, key string, v T, ttl time.Duration) error {
-	if err := h.Err(); err != nil {
-		return err
-	}
 	b, err := value.Marshal(v, h.store.limits.Value())
 	if err != nil {
-		return &Error{Store: h.store.id, Op: OpSet, Key: key, Err: err}
+		return h.Refuse(ctx, OpSet, key, err)
 	}
 	return h.Set(ctx, key, b, ttl)
 }

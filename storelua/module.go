@@ -75,14 +75,10 @@ func self(L *lua.LState) *store.Handle {
 	return nil
 }
 
-// keyOf returns argument 2 of a method of h, which must be a string: numbers are not coerced.
-func keyOf(L *lua.LState, h *store.Handle) (string, error) {
+// keyOf returns argument 2 of a method, which must be a string: numbers are not coerced.
+func keyOf(L *lua.LState) (string, error) {
 	if key, ok := L.Get(2).(lua.LString); ok {
 		return string(key), nil
-	}
-	// A released store says so before it finds fault with the arguments.
-	if err := h.Err(); err != nil {
-		return "", err
 	}
 	return "", store.Errorf(store.ErrInvalid, `invalid key: want a string "namespace:name", got %s`, typeName(L.Get(2)))
 }
@@ -134,6 +130,11 @@ func fail(L *lua.LState, err error) int {
 	return 3
 }
 
+// refuse is fail for arguments that never reach a handle, which is told nevertheless.
+func refuse(L *lua.LState, h *store.Handle, op store.Op, key string, err error) int {
+	return fail(L, h.Refuse(contextOf(L), op, key, err))
+}
+
 // done returns v, nil.
 func done(L *lua.LState, v lua.LValue) int {
 	L.Push(v)
@@ -152,9 +153,9 @@ func answer(L *lua.LState, v bool, err error) int {
 // get is s:get(key [, default]).
 func get(L *lua.LState) int {
 	h := self(L)
-	key, err := keyOf(L, h)
+	key, err := keyOf(L)
 	if err != nil {
-		return fail(L, err)
+		return refuse(L, h, store.OpGet, key, err)
 	}
 	b, err := h.Get(contextOf(L), key)
 	if err != nil {
@@ -173,21 +174,17 @@ func get(L *lua.LState) int {
 // set is s:set(key, value [, ttl]).
 func set(L *lua.LState) int {
 	h := self(L)
-	// A released store says so before it finds fault with the arguments.
-	if err := h.Err(); err != nil {
-		return fail(L, err)
-	}
-	key, err := keyOf(L, h)
+	key, err := keyOf(L)
 	if err != nil {
-		return fail(L, err)
+		return refuse(L, h, store.OpSet, key, err)
 	}
 	expiry, err := ttlOf(L, 4, store.DefaultTTL)
 	if err != nil {
-		return fail(L, err)
+		return refuse(L, h, store.OpSet, key, err)
 	}
 	b, err := Encode(L.Get(3), h.Limits().Value())
 	if err != nil {
-		return fail(L, err)
+		return refuse(L, h, store.OpSet, key, err)
 	}
 	if err := h.Set(contextOf(L), key, b, expiry); err != nil {
 		return fail(L, err)
@@ -198,9 +195,9 @@ func set(L *lua.LState) int {
 // remove is s:delete(key).
 func remove(L *lua.LState) int {
 	h := self(L)
-	key, err := keyOf(L, h)
+	key, err := keyOf(L)
 	if err != nil {
-		return fail(L, err)
+		return refuse(L, h, store.OpDelete, key, err)
 	}
 	existed, err := h.Delete(contextOf(L), key)
 	return answer(L, existed, err)
@@ -209,9 +206,9 @@ func remove(L *lua.LState) int {
 // has is s:has(key).
 func has(L *lua.LState) int {
 	h := self(L)
-	key, err := keyOf(L, h)
+	key, err := keyOf(L)
 	if err != nil {
-		return fail(L, err)
+		return refuse(L, h, store.OpHas, key, err)
 	}
 	found, err := h.Has(contextOf(L), key)
 	return answer(L, found, err)
@@ -227,9 +224,9 @@ func release(L *lua.LState) int {
 // ttl is s:ttl(key): the seconds left, math.huge for never.
 func ttl(L *lua.LState) int {
 	h := self(L)
-	key, err := keyOf(L, h)
+	key, err := keyOf(L)
 	if err != nil {
-		return fail(L, err)
+		return refuse(L, h, store.OpTTL, key, err)
 	}
 	left, err := h.TTL(contextOf(L), key)
 	if err != nil {
@@ -255,16 +252,13 @@ func seconds(L *lua.LState, ttl time.Duration) lua.LNumber {
 // touch is s:touch(key [, ttl]); without a ttl the entry never expires.
 func touch(L *lua.LState) int {
 	h := self(L)
-	if err := h.Err(); err != nil {
-		return fail(L, err)
-	}
-	key, err := keyOf(L, h)
+	key, err := keyOf(L)
 	if err != nil {
-		return fail(L, err)
+		return refuse(L, h, store.OpTouch, key, err)
 	}
 	expiry, err := ttlOf(L, 3, 0)
 	if err != nil {
-		return fail(L, err)
+		return refuse(L, h, store.OpTouch, key, err)
 	}
 	existed, err := h.Touch(contextOf(L), key, expiry)
 	return answer(L, existed, err)
