@@ -83,12 +83,17 @@ func checkSource(fset *token.FileSet, file *ast.File) []string {
 			}
 		}
 	}
-	if test && importName(file, "testing/synctest") == "" {
+	if test && !virtual(file) {
 		for _, use := range uses(file, "time", []string{"Sleep"}) {
 			report(use.Pos(), "a test that sleeps is slow or flaky: wait for the state itself, or use virtual time (testing/synctest)")
 		}
 	}
 	return faults
+}
+
+// virtual reports whether tests of a file run in virtual time, by themselves or through rapid.
+func virtual(file *ast.File) bool {
+	return importName(file, "testing/synctest") != "" || len(uses(file, "pgregory.net/rapid", []string{"SyncTest"})) > 0
 }
 
 // uses returns the places where a file names one of the given names of the package at importPath.
@@ -135,6 +140,7 @@ func TestSource_PlantedFaults_AreCaught(t *testing.T) {
 		"a method may be init":     {"a.go", `package a; type T struct{}; func (T) init() {}`, ""},
 		"another Exit is no fault": {"a.go", `package a; import "os"; var _ = os.Getpid; func f() { x.Exit(1) }`, ""},
 		"virtual time may pass":    {"a_test.go", `package a; import ("testing/synctest"; "time"); func f() { synctest.Wait(); time.Sleep(1) }`, ""},
+		"rapid's virtual time too": {"a_test.go", `package a; import ("pgregory.net/rapid"; "time"); func f() { rapid.SyncTest(); time.Sleep(1) }`, ""},
 		"code that is no test may": {"a.go", `package a; import "time"; func f() { time.Sleep(1) }`, ""},
 	}
 	for name, c := range cases {
