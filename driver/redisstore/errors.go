@@ -79,7 +79,7 @@ func (d *Driver) knownError(err error) error {
 // unavailable are the first words of error replies that say that the server cannot serve now. It did nothing.
 var unavailable = []string{
 	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "BUSY", "NOAUTH", "WRONGPASS",
-	"MOVED", "ASK", "CROSSSLOT", "UNKILLABLE", "max number of clients reached",
+	"MOVED", "ASK", "max number of clients reached",
 }
 
 // replyError turns an error reply into an error of the store. The server did nothing.

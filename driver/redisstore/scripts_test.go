@@ -24,11 +24,11 @@ func incrModel(stored []byte, delta, initial float64) ([]byte, error) {
 			return stored, store.ErrNotNumber
 		}
 	}
-	sum := n + delta
-	if !(math.Abs(sum) <= value.MaxInteger) || math.Abs(sum) == value.MaxInteger && sum-n != delta {
+	sum, ok := value.Add(n, delta)
+	if !ok {
 		return stored, store.ErrOutOfRange
 	}
-	return value.AppendNumber(nil, sum+0), nil
+	return value.AppendNumber(nil, sum), nil
 }
 
 var edges = []float64{
