@@ -157,11 +157,9 @@ func broken(ctx context.Context, err error) bool {
 	if err == nil || ended(ctx, err) {
 		return false
 	}
-	switch err.(type) {
-	case *notSent, *errHandshake:
-		return false
-	}
-	return true
+	var unsent *notSent
+	var handshake *errHandshake
+	return !errors.As(err, &unsent) && !errors.As(err, &handshake)
 }
 
 // doMulti sends commands in one go. It returns one result for each, or the reason why none was sent.

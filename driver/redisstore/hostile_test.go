@@ -203,13 +203,13 @@ func TestSilentServer_DeadlineAndCancellation_AreAnsweredInTime(t *testing.T) {
 		var lates []time.Duration
 		for kind, with := range ends {
 			for name, op := range reads {
-				err, late := endedCall(t, d, op, with)
+				late, err := endedCall(t, d, op, with)
 				if lates = append(lates, late); store.Kind(err) != kind || !errors.Is(err, causes[kind]) {
 					t.Errorf("%s: %v, want %s", name, err, kind)
 				}
 			}
 			for name, op := range writes {
-				err, late := endedCall(t, d, op, with)
+				late, err := endedCall(t, d, op, with)
 				if lates = append(lates, late); store.Kind(err) != "unknown_outcome" || !errors.Is(err, causes[kind]) {
 					t.Errorf("%s, %s: %v, want unknown outcome", name, kind, err)
 				}
@@ -244,9 +244,9 @@ const (
 	closeBound  = 900 * time.Millisecond
 )
 
-// endedCall makes a call whose context ends after 20 ms, and returns its error and how late it came. A busy machine may end
+// endedCall makes a call whose context ends after 20 ms, and returns how late its answer came, and its error. A busy machine may end
 // the context before the command is sent: then once more.
-func endedCall(t *testing.T, d *Driver, op func(context.Context, *Driver) error, with withEnd) (err error, late time.Duration) {
+func endedCall(t *testing.T, d *Driver, op func(context.Context, *Driver) error, with withEnd) (late time.Duration, err error) {
 	t.Helper()
 	const after = 20 * time.Millisecond
 	for range 10 {
@@ -258,10 +258,10 @@ func endedCall(t *testing.T, d *Driver, op func(context.Context, *Driver) error,
 		late = time.Since(end)
 		cancel()
 		if link.written.Load() > written {
-			return err, late
+			return late, err
 		}
 	}
-	return err, late
+	return late, err
 }
 
 func TestSilentServer_ManyCallers_AreAnsweredInTime(t *testing.T) {
