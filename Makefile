@@ -8,11 +8,11 @@ export GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export FUZZTIME ?= 10s
 BENCH ?= .
 
-.PHONY: help deps build test check bench fuzz soak
+.PHONY: help deps build test check bench microbench fuzz soak
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## download modules and the tools of check
 	@for module in $$(bash .ci/modules); do go -C $$module mod download || exit 1; done
@@ -29,10 +29,12 @@ test: ## run all tests, with and without the race detector; install what they ne
 check: ## formatting, linters, import rules, tidy modules, builds for every platform
 	@bash .ci/check
 
-bench: ## run the benchmarks; BENCH=pattern picks some
-	@for module in $$(bash .ci/modules); do \
-		go -C $$module test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 2h ./... || exit 1; \
-	done
+bench: ## print the tables of bench/: medians of interleaved runs, allocations, ratios; BENCH=pattern picks some
+	@bash .ci/install redis-server
+	@LUASTORE_TEST_REQUIRE=1 go -C bench test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 1h .
+
+microbench: ## run the benchmarks of each package; BENCH=pattern picks some
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 2h ./...
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@bash .ci/fuzz

@@ -6,9 +6,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
+	"github.com/luastore/store/internal/boundtest"
 	"github.com/luastore/store/storelua"
 	"github.com/luastore/store/value"
 )
@@ -82,7 +84,7 @@ func TestDecode_HostileBytes_AreCorruptAndCheap(t *testing.T) {
 	L := newState(t)
 	for _, c := range hostile {
 		t.Run(c.name, func(t *testing.T) {
-			wantCheap(t, func() {
+			cheap(t, func() {
 				if v, err := storelua.Decode(L, c.bytes, value.Limits{}); v != nil || !errors.Is(err, value.ErrCorrupt) {
 					t.Fatalf("got %v, %v, want ErrCorrupt", v, err)
 				}
@@ -128,7 +130,7 @@ func TestDecode_SparsePositions_AreCheapInAnyOrder(t *testing.T) {
 			b := tableOf(c.keys...)
 			var v lua.LValue
 			var err error
-			wantCheap(t, func() { v, err = storelua.Decode(L, b, value.Limits{}) })
+			cheap(t, func() { v, err = storelua.Decode(L, b, value.Limits{}) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,4 +142,10 @@ func TestDecode_SparsePositions_AreCheapInAnyOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cheap holds f to what reading one stored value may cost, whatever its bytes are: 50 ms and 16 MB.
+func cheap(t *testing.T, f func()) {
+	t.Helper()
+	boundtest.Cheap(t, 50*time.Millisecond, 16<<20, f)
 }

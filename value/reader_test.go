@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/luastore/store/internal/boundtest"
 	"github.com/luastore/store/value"
 )
 
@@ -41,7 +43,7 @@ func announcing(n int) []byte {
 func TestValidate_HostileBytes_AreCorruptAndCheap(t *testing.T) {
 	for _, c := range hostile {
 		t.Run(c.name, func(t *testing.T) {
-			wantCheap(t, func() {
+			cheap(t, func() {
 				if err := value.Validate(c.bytes, value.Limits{}); !errors.Is(err, value.ErrCorrupt) {
 					t.Fatalf("got %v, want ErrCorrupt", err)
 				}
@@ -53,7 +55,7 @@ func TestValidate_HostileBytes_AreCorruptAndCheap(t *testing.T) {
 func TestUnmarshal_HostileBytes_AreCorruptAndCheap(t *testing.T) {
 	for _, c := range hostile {
 		t.Run(c.name, func(t *testing.T) {
-			wantCheap(t, func() {
+			cheap(t, func() {
 				var v any
 				if err := value.Unmarshal(c.bytes, &v, value.Limits{}); !errors.Is(err, value.ErrCorrupt) {
 					t.Fatalf("got %v, want ErrCorrupt", err)
@@ -66,7 +68,7 @@ func TestUnmarshal_HostileBytes_AreCorruptAndCheap(t *testing.T) {
 func TestUnmarshal_RandomKilobytes_AreCheap(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	b := make([]byte, 4096)
-	wantCheap(t, func() {
+	cheap(t, func() {
 		for i := range b {
 			b[i] = byte(random.Uint32())
 		}
@@ -268,4 +270,10 @@ func TestParseNumber_IsNumbersOnly(t *testing.T) {
 			t.Errorf("%q: got %v, %v, want 0, false", s, got, ok)
 		}
 	}
+}
+
+// cheap holds f to what reading one stored value may cost, whatever its bytes are: 50 ms and 16 MB.
+func cheap(t *testing.T, f func()) {
+	t.Helper()
+	boundtest.Cheap(t, 50*time.Millisecond, 16<<20, f)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/boundtest"
 )
 
 func TestExpiry_IsExactInEveryMethod(t *testing.T) {
@@ -173,10 +174,7 @@ func TestLocks_AreHeldBriefly(t *testing.T) {
 // of three attempts: one may meet with a machine that is busy with something else.
 func measure(t *testing.T, name string, f func(i int), n int) {
 	t.Helper()
-	limit := time.Millisecond
-	if raceDetector {
-		limit *= 10
-	}
+	limit := boundtest.Scale(time.Millisecond)
 	var p99 time.Duration
 	for attempt := range 3 {
 		times := make([]time.Duration, n)

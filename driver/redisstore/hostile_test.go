@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/boundtest"
 	"github.com/luastore/store/internal/redistest"
 )
 
@@ -216,7 +217,7 @@ func TestSilentServer_DeadlineAndCancellation_AreAnsweredInTime(t *testing.T) {
 			}
 		}
 		slices.Sort(lates)
-		if median := lates[len(lates)/2]; median > scale(answerBound) {
+		if median := lates[len(lates)/2]; median > boundtest.Scale(answerBound) {
 			t.Errorf("half of the calls answered later than %v after the end of the context", median)
 		}
 	})
@@ -279,19 +280,19 @@ func TestSilentServer_ManyCallers_AreAnsweredInTime(t *testing.T) {
 							t.Error("a silent server confirmed a write")
 						}
 					})
-					if late <= control+scale(answerBound) {
+					if late <= control+boundtest.Scale(answerBound) {
 						break
 					}
 				}
-				if late > control+scale(answerBound) {
-					t.Errorf("p99 is %v after the end of the context, want under %v more than the %v of no call at all", late, scale(answerBound), control)
+				if late > control+boundtest.Scale(answerBound) {
+					t.Errorf("p99 is %v after the end of the context, want under %v more than the %v of no call at all", late, boundtest.Scale(answerBound), control)
 				}
 				if held := len(d.slots); held > maxSilent+maxCalls {
 					t.Errorf("%d calls are still in the queue", held)
 				}
 				start := time.Now()
 				d.Close()
-				if took := time.Since(start); took > scale(closeBound) {
+				if took := time.Since(start); took > boundtest.Scale(closeBound) {
 					t.Errorf("Close took %v", took)
 				}
 				goleak.VerifyNone(t, before)
@@ -351,7 +352,7 @@ func TestSilentServer_Close_EndsCallsUnderWay(t *testing.T) {
 		start := time.Now()
 		d.Close()
 		err := <-outcome
-		if took := time.Since(start); took > scale(closeBound) {
+		if took := time.Since(start); took > boundtest.Scale(closeBound) {
 			t.Errorf("returned after %v", took)
 		}
 		if store.Kind(err) != "unknown_outcome" {
@@ -367,7 +368,7 @@ func TestMuteServer_Open_EndsWithItsContext(t *testing.T) {
 		ctx, cancel := with(context.Background(), 20*time.Millisecond)
 		start := time.Now()
 		_, err := Opener(must(ParseURL("redis://" + p.addr))(t)).Open(ctx)
-		if took := time.Since(start); took > scale(closeBound) {
+		if took := time.Since(start); took > boundtest.Scale(closeBound) {
 			t.Errorf("%s: took %v", name, took)
 		}
 		if store.Kind(err) != name {
@@ -378,7 +379,7 @@ func TestMuteServer_Open_EndsWithItsContext(t *testing.T) {
 	}
 	start := time.Now()
 	_, err := Opener(must(ParseURL("redis://" + p.addr + "?dial_timeout=30ms"))(t)).Open(testContext(t))
-	if took := time.Since(start); store.Kind(err) != "unavailable" || took > scale(closeBound) {
+	if took := time.Since(start); store.Kind(err) != "unavailable" || took > boundtest.Scale(closeBound) {
 		t.Errorf("dial_timeout: %v after %v", err, took)
 	}
 }
@@ -407,7 +408,7 @@ func TestServerThatStopsShakingHands_CallsEndWithTheirContext_NothingSent(t *tes
 				if err := d.Set(ctx, "k:1", nil, 0); store.Kind(err) != kind {
 					t.Errorf("%v, want %s: nothing was sent", err, kind)
 				}
-				if took := time.Since(start); took > scale(closeBound) {
+				if took := time.Since(start); took > boundtest.Scale(closeBound) {
 					t.Errorf("answered after %v", took)
 				}
 			})
@@ -435,7 +436,7 @@ func TestHostileReplies_BreakTheConnection_NotTheProcess(t *testing.T) {
 			return reply + hangUp
 		})
 		eachWay(t, func(t *testing.T) *Driver { calm.Store(false); return openURL(t, "redis://"+p.addr) }, func(t *testing.T, d *Driver) {
-			ctx, cancel := context.WithTimeout(context.Background(), scale(time.Second))
+			ctx, cancel := context.WithTimeout(context.Background(), boundtest.Scale(time.Second))
 			defer cancel()
 			_, err := d.Incr(ctx, "k:1", 1, 0, 0)
 			if kind := store.Kind(err); kind != "unknown_outcome" && i < len(hostileReplies) {

@@ -11,14 +11,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
 
-// scale is how much longer than stated a call may take: the race detector slows everything down.
-func scale(d time.Duration) time.Duration {
-	if raceEnabled {
-		return 10 * d
-	}
-	return d
-}
-
 // openURL opens a driver for the length of the test.
 func openURL(t testing.TB, url string) *Driver {
 	t.Helper()

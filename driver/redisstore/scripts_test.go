@@ -11,6 +11,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/boundtest"
 	"github.com/luastore/store/internal/redistest"
 	"github.com/luastore/store/value"
 )
@@ -93,7 +94,7 @@ func TestIncr_DoesWhatPackageValueDoes(t *testing.T) {
 	server := redistest.Shared(t)
 	d, ctx, raw := openURL(t, server.URL()), testContext(t), server.Client(t)
 	rounds := 20_000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || boundtest.Race {
 		rounds = 3_000
 	}
 	seed := rand.Uint64()
