@@ -24,6 +24,9 @@
 // instructions of Lua: a single call of a library function, such as a pattern match on a long string or string.rep with a huge count, runs to its
 // end and may take any amount of memory. A script that must not be trusted belongs in a process with limits of its own.
 //
+// gopher-lua, with or without this package, copies what closures share when an error is caught: after a pcall that failed, a local variable and the
+// closures that captured it before no longer see each other's changes. Keep such state in a table.
+//
 // One call nests at most [CallDepth] deep and holds at most [StackSlots] values; beyond, it fails as "stack overflow" and "registry
 // overflow".
 package script
