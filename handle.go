@@ -274,12 +274,16 @@ const maxSwaps = 1000
 // setKeeping writes a value that keeps the expiry of an existing entry and otherwise gets the default, which no driver does in
 // one step.
 func (h *Handle) setKeeping(c *call, v []byte) error {
-	return h.swapping(c, func(old []byte) ([]byte, time.Duration, error) {
+	err := h.swapping(c, func(old []byte) ([]byte, time.Duration, error) {
 		if old == nil {
 			return v, h.store.def.DefaultTTL, nil
 		}
 		return v, KeepTTL, nil
 	})
+	if errors.Is(err, ErrCorrupt) { // there is an entry, such as a list in Redis, that can be overwritten but not read
+		return h.store.driver.Set(c.ctx, c.key, v, KeepTTL)
+	}
+	return err
 }
 
 // swapping reads an entry, nil if there is none, asks change for its new value and ttl, and writes that if no other writer came

@@ -46,6 +46,8 @@ var faults = []fault{
 	{"value buffers are reused", "Value/StaysWhatItWasAfterItIsOverwritten", func(p *plain) store.Driver { return reusedBuffers{p} }},
 	{"values end at a zero byte", "Value/KeepsEveryByte", func(p *plain) store.Driver { return zeroTerminated{p} }},
 	{"a value without bytes is absent", "Value/WithoutBytesIsAnEntryAllTheSame", func(p *plain) store.Driver { return emptyIsAbsent{p} }},
+	{"Entry of no bytes is nil", "Value/WithoutBytesIsAnEntryAllTheSame", func(p *plain) store.Driver { return nilForNothing{p} }},
+	{"Touch shortens a long TTL", "TTL/IsWhatWasSet", func(p *plain) store.Driver { return touchShortens{p} }},
 	{"keys ignore case", "Key/IsCaseSensitive", func(p *plain) store.Driver { return keysMapped{p, strings.ToLower} }},
 	{"keys lose trailing spaces", "Key/DiffersByEveryByte", func(p *plain) store.Driver { return keysMapped{p, trimRight} }},
 	{"keys are cut short", "Key/UpToTheLongestHasItsOwnEntry", func(p *plain) store.Driver { return keysMapped{p, cutAt255} }},
@@ -187,6 +189,8 @@ type (
 	reusedBuffers    struct{ *plain }
 	zeroTerminated   struct{ *plain }
 	emptyIsAbsent    struct{ *plain }
+	nilForNothing    struct{ *plain }
+	touchShortens    struct{ *plain }
 )
 
 // yield lets other goroutines come between.
@@ -306,6 +310,18 @@ func (d emptyIsAbsent) Get(ctx context.Context, key string) ([]byte, error) {
 		return nil, store.ErrNotFound
 	}
 	return v, err
+}
+
+func (d nilForNothing) Entry(ctx context.Context, key string) ([]byte, time.Duration, error) {
+	v, ttl, err := d.plain.Entry(ctx, key)
+	if len(v) == 0 {
+		v = nil
+	}
+	return v, ttl, err
+}
+
+func (d touchShortens) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	return d.plain.Touch(ctx, key, min(ttl, 1000*time.Hour))
 }
 
 // keysMapped keeps entries under another key than the caller's.

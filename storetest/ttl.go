@@ -29,6 +29,10 @@ var ttlRules = slices.Concat([]rule{
 		for _, ttl := range []time.Duration{time.Minute * 10, long, 1000 * long, store.MaxTTL} {
 			s.set("t:k", one, ttl)
 			s.wantLeft("t:k", ttl)
+			s.want("Touch", s.touch("t:k", ttl), true)
+			s.wantLeft("t:k", ttl)
+			s.want("CompareAndSwap", s.swap("t:k", one, one, ttl), true)
+			s.wantLeft("t:k", ttl)
 		}
 	}},
 	{name: "GoesDown", timed: true, test: func(s *space) {

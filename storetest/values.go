@@ -32,6 +32,10 @@ var valueRules = []rule{
 	{name: "WithoutBytesIsAnEntryAllTheSame", raw: true, test: func(s *space) {
 		s.set("t:k", []byte{}, 0)
 		s.wantValue("t:k", []byte{})
+		// Nil, handed on to CompareAndSwap, would mean that there is no entry.
+		for _, read := range readers {
+			s.want("value of no bytes is nil", read(s, "t:k") == nil, false)
+		}
 		s.want("CompareAndSwap that wants it absent", s.swap("t:k", nil, one, 0), false)
 		s.want("CompareAndSwap that wants it empty", s.swap("t:k", []byte{}, one, 0), true)
 	}},

@@ -62,8 +62,8 @@ var (
 	_ store.Counter = (*Driver)(nil)
 )
 
-// Opener returns an opener of a new, empty store with the options o, of which nil means the defaults: unbounded. Definitions that
-// share one Opener value share one store; each call of Opener makes another store. Bad options are reported by Open.
+// Opener returns an opener of a new, empty store with the options o, of which nil means the defaults: unbounded. Definitions of one
+// registry that share one Opener value share one store; each call of Opener makes another store. Bad options are reported by Open.
 func Opener(o *Options) store.Opener {
 	connection := new(Options)
 	if o != nil {

@@ -71,10 +71,11 @@ func (r *room) give(size int64) {
 }
 
 // makeRoom frees at least one entry, for a key that has the hash h: expired ones if there are any, else, in a store that evicts,
-// one that was not used lately. It holds no lock but that of the shard it looks at.
+// one that was not used lately. It never evicts the entry of h itself, as a write that keeps its expiry or builds on its value
+// would then not find it. It holds no lock but that of the shard it looks at.
 func (d *Driver) makeRoom(h uint64) bool {
-	return d.anyShard(h, (*shard).sweepAny) ||
-		d.evicts && (d.anyShard(h, (*shard).evictUnused) || d.anyShard(h, (*shard).evictNext))
+	return d.anyShard(h, (*shard).sweepAny) || d.evicts &&
+		(d.anyShard(h, func(s *shard) bool { return s.evictUnused(h) }) || d.anyShard(h, func(s *shard) bool { return s.evictNext(h) }))
 }
 
 // evictLook is how many entries of one shard get their second chance before the search goes on in the next shard.

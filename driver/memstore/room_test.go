@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/value"
 )
 
 func wantFull(t *testing.T, err error, text string) {
@@ -191,4 +192,32 @@ func TestSetMany_Full_NamesTheKeys(t *testing.T) {
 		t.Errorf("deleted %d, %v", n, err)
 	}
 	verify(t, d)
+}
+
+// A write that keeps an expiry or builds on a value must find the entry that it is about, however much room it needs.
+func TestEvict_SparesTheEntryBeingWritten(t *testing.T) {
+	const limit = 200
+	full := func(t *testing.T, key string, value []byte) *Driver {
+		d := opened(t, &Options{MaxBytes: limit, OnFull: Evict})
+		if err := d.Set(ctx, key, value, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		set(t, d, "f:1", strings.Repeat("v", limit-len(key)-len(value)-len("f:1")), 0)
+		return d
+	}
+	for range 20 { // the shards of the keys differ from one store to the next
+		d := full(t, "s:1", []byte("0123456789"))
+		set(t, d, "s:1", "0123456789x", store.KeepTTL)
+		if ttl, err := d.TTL(ctx, "s:1"); ttl == 0 || err != nil {
+			t.Fatalf("Set that keeps the expiry: %v, %v", ttl, err)
+		}
+		d = full(t, "n:1", value.AppendNumber(nil, 127))
+		if sum, err := d.Incr(ctx, "n:1", 1, 0, 0); sum != 128 || err != nil {
+			t.Fatalf("Incr of 127: %v, %v", sum, err)
+		}
+		d = full(t, "c:1", []byte("abc"))
+		if ok, err := d.CompareAndSwap(ctx, "c:1", []byte("abc"), []byte("abcd"), 0); !ok || err != nil {
+			t.Fatalf("CompareAndSwap: %v, %v", ok, err)
+		}
+	}
 }

@@ -288,13 +288,14 @@ func (s *shard) sweepAny() bool {
 	}
 }
 
-// evictUnused removes the first entry that was not used since the hand last passed it, looking at [evictLook] at most.
-func (s *shard) evictUnused() bool {
+// evictUnused removes the next entry that was not used since the hand passed it last, other than that of the hash keep, and takes
+// their second chance from those it passes.
+func (s *shard) evictUnused(keep uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for range min(evictLook, s.tracks.len()) {
 		i := s.tracks.turn()
-		if atomic.SwapUint32(&s.tracks.at(i).used, 0) == 0 {
+		if t := s.tracks.at(i); t.hash != keep && atomic.SwapUint32(&t.used, 0) == 0 {
 			s.dropTrack(i)
 			return true
 		}
@@ -302,15 +303,17 @@ func (s *shard) evictUnused() bool {
 	return false
 }
 
-// evictNext removes the entry at the hand, if there is any.
-func (s *shard) evictNext() bool {
+// evictNext removes the entry at the hand, or the one after if the first has the hash keep.
+func (s *shard) evictNext(keep uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.tracks.len() == 0 {
-		return false
+	for range min(2, s.tracks.len()) {
+		if i := s.tracks.turn(); s.tracks.at(i).hash != keep {
+			s.dropTrack(i)
+			return true
+		}
 	}
-	s.dropTrack(s.tracks.turn())
-	return true
+	return false
 }
 
 // dropTrack removes the entry that has a track.
