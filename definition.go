@@ -124,6 +124,9 @@ func (d Definition) complete(limits Limits) (Definition, error) {
 		d.OpenTimeout = DefaultTimeout
 	}
 	d.Limits = d.Limits.or(limits)
+	if n := len(d.Prefix) + len(":n:n"); d.Prefix != "" && n > d.Limits.KeyBytes {
+		return d, Errorf(ErrInvalid, "invalid Prefix: no key fits behind it within %d bytes", d.Limits.KeyBytes)
+	}
 	return d, nil
 }
 

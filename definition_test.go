@@ -42,6 +42,7 @@ func TestDefine_BadDefinitions_SayWhatIsWrong(t *testing.T) {
 		{"s", store.Definition{Open: opener, OpenTimeout: -1}, "invalid OpenTimeout"},
 		{"s", store.Definition{Open: opener, DefaultTTL: 2, MaxTTL: 1}, "longer than MaxTTL"},
 		{"s", store.Definition{Open: opener, DefaultTTL: time.Microsecond}, "at least 1ms"},
+		{"s", store.Definition{Open: opener, Prefix: "prefix", Limits: store.Limits{KeyBytes: 8}}, "invalid Prefix: no key fits"},
 		{"s", store.Definition{Open: opener, Limits: store.Limits{KeyBytes: 1025}}, "invalid limit KeyBytes 1025"},
 		{"s", store.Definition{Open: opener, Limits: store.Limits{Batch: -1}}, "invalid limit Batch -1"},
 	} {

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"log"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -41,6 +42,32 @@ func Example() {
 		fmt.Println(err)
 	}
 	// Output: dark 14
+}
+
+// This function stands in README.md, which a test compares with it.
+func Example_embedding() {
+	reg := store.New(nil)
+	defer reg.Close(context.Background())
+	if err := reg.Define("cache_store", store.Definition{Open: memstore.Opener(nil)}); err != nil {
+		log.Fatal(err)
+	}
+
+	L := lua.NewState()
+	defer L.Close()
+	storelua.Preload(L) // require("store") works in this state from now on
+
+	err := reg.Do(context.Background(), func(ctx context.Context) error { // one unit of work
+		L.SetContext(ctx) // ties the state to the unit: what the script opens is released at the end
+		return L.DoString(`
+			local s = assert(require("store").get("cache_store"))
+			s:set("greeting:en", "hello")
+			print(s:get("greeting:en"))
+		`)
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output: hello	nil
 }
 
 // A Lua script and its Go host use the same store.

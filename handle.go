@@ -173,10 +173,11 @@ func (h *Handle) end(ctx context.Context, c *call, e Event, err error) error {
 	return err
 }
 
-// Refuse ends an operation whose arguments were found wrong before there was anything to call the handle with, such as a Go or Lua
-// value that cannot be stored: the observer is told of it as of any other, and the error is returned as the caller sees it. A
-// released handle says so before it finds fault with arguments.
-func (h *Handle) Refuse(ctx context.Context, op Op, key string, err error) error {
+// Fail ends an operation that failed where the handle did not see it, and returns the error as the caller sees it. The observer
+// is told: of arguments that there was no calling the handle with, such as a value that cannot be stored, as of any other
+// operation; of a value that was read and turned out to be corrupt by a second event. A released handle says so before it finds
+// fault.
+func (h *Handle) Fail(ctx context.Context, op Op, key string, err error) error {
 	var c call
 	if released := h.open(&c); released != nil {
 		err = released

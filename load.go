@@ -16,7 +16,7 @@ func Load[T any](ctx context.Context, h *Handle, key string) (T, error) {
 		return none, err
 	}
 	if err := value.Unmarshal(b, &v, h.store.limits.Value()); err != nil {
-		return none, &Error{Store: h.store.id, Op: OpGet, Key: key, Err: err}
+		return none, h.Fail(ctx, OpGet, key, err)
 	}
 	return v, nil
 }
@@ -26,7 +26,7 @@ func Load[T any](ctx context.Context, h *Handle, key string) (T, error) {
 func Save[T any](ctx context.Context, h *Handle, key string, v T, ttl time.Duration) error {
 	b, err := value.Marshal(v, h.store.limits.Value())
 	if err != nil {
-		return h.Refuse(ctx, OpSet, key, err)
+		return h.Fail(ctx, OpSet, key, err)
 	}
 	return h.Set(ctx, key, b, ttl)
 }

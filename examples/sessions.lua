@@ -4,7 +4,7 @@
 
 local store = require("store")
 
-local sessions = assert(store.get("sessions"))
+local sessions = assert(store.get("session_store"))
 
 local function describe(key)
     local left, err = sessions:ttl(key)

@@ -25,8 +25,8 @@ const (
 	KindResult  Kind = "result"  // a returned value has no Go form
 )
 
-// An Error tells how a script failed. Where Kind is [KindStopped], [errors.Is] finds [context.DeadlineExceeded] or [context.Canceled], and the
-// cause that the context was ended with.
+// An Error tells how a script failed. Where Kind is [KindStopped], [errors.Is] finds [context.DeadlineExceeded] or
+// [context.Canceled], and the cause that the context was ended with.
 type Error struct {
 	Kind      Kind
 	Message   string // on one line, with file and line where Lua knows them: "cart.lua:3: no such item"
@@ -70,6 +70,9 @@ func (x *execution) failure(p any) *Error {
 	}
 	e := &Error{
 		Kind: KindError, Message: x.describe(raised.Object), Traceback: raised.StackTrace, Value: goValue(raised.Object),
+	}
+	if x.ctx.Err() != nil { // a __tostring ran into the deadline
+		return stopped(x.ctx, raised.StackTrace)
 	}
 	if x.output != nil && strings.HasSuffix(e.Message, printFailed(x.output)) {
 		e.Cause = x.output

@@ -50,8 +50,8 @@ func newExecution(ctx context.Context, r *Runner) *execution {
 	return x
 }
 
-// run runs a program and returns count results. It calls Lua unprotected: every panic, Lua error or not, ends here, and the state with it. PCall
-// would add nothing but ways for a panic to escape it, and hide whether one was an error.
+// run runs a program and returns count results. It calls Lua unprotected: every panic, Lua error or not, ends here, and the
+// state with it. PCall would add nothing but ways for a panic to escape it, and hide whether one was an error.
 func (x *execution) run(p *Program, encoded [][]byte, count int) (results Results, err error) {
 	defer func() {
 		if v := recover(); v != nil {

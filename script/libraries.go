@@ -11,7 +11,8 @@ import (
 // libraries are those that scripts have. Only base, os and package are cut down.
 var libraries = []lua.LGFunction{lua.OpenBase, lua.OpenTable, lua.OpenString, lua.OpenMath, lua.OpenCoroutine, lua.OpenOs}
 
-// unsafeBase are the base functions that reach files, compile what no limit was checked on, or write to the standard error of the process.
+// unsafeBase are the base functions that reach files, compile what no limit was checked on, or write to the standard error of
+// the process.
 var unsafeBase = []string{"dofile", "load", "loadfile", "loadstring", "_printregs"}
 
 // safeOs are the functions of os that reach nothing but the clock.
@@ -49,7 +50,8 @@ func (x *execution) trimOs() {
 	x.L.SetGlobal("os", safe)
 }
 
-// openPackage makes the table package with what require and PreloadModule need. Search paths and loaders are not for scripts to change.
+// openPackage makes the table package with what require and PreloadModule need. Search paths and loaders are not for scripts to
+// change.
 func (x *execution) openPackage() {
 	x.preload = x.L.NewTable()
 	pkg := x.L.CreateTable(0, 2)
@@ -91,8 +93,8 @@ func (x *execution) pcall(L *lua.LState) int {
 	return L.GetTop()
 }
 
-// xpcall is that of Lua, but lets panics of Go code through. The handler is called when the failed calls are gone, which no script can
-// tell without the debug library; while they are in place gopher-lua leaves their upvalues pointing into the stack.
+// xpcall is that of Lua, but lets panics of Go code through. The handler is called when the failed calls are gone, which no
+// script can tell without the debug library; while they are in place gopher-lua leaves their upvalues pointing into the stack.
 func (x *execution) xpcall(L *lua.LState) int {
 	L.CheckFunction(1)
 	handler := L.CheckFunction(2)

@@ -18,8 +18,9 @@ type Program struct {
 	proto *lua.FunctionProto
 }
 
-// Compile translates Lua source. The name, usually the path of the file, stands in error messages and is the name of the units that run the
-// program. A first line that begins with # is skipped, for scripts that name their interpreter. The error is an [*Error] of kind [KindSyntax].
+// Compile translates Lua source. The name, usually the path of the file, stands in error messages and is the name of the units
+// that run the program. A first line that begins with # is skipped, for scripts that name their interpreter. The error is an
+// [*Error] of kind [KindSyntax].
 func Compile(name, source string) (p *Program, err error) {
 	defer func() { // the compiler answers some sources with a panic
 		if v := recover(); v != nil {
@@ -27,7 +28,7 @@ func Compile(name, source string) (p *Program, err error) {
 		}
 	}()
 	if len(source) > MaxSource {
-		return nil, syntaxError("%s: source of %d bytes, limit %d", name, len(source), MaxSource)
+		return nil, syntaxError("%s: source longer than %d bytes", name, MaxSource)
 	}
 	source = strings.TrimPrefix(source, "\ufeff")
 	if strings.HasPrefix(source, "#") {

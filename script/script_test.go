@@ -318,7 +318,7 @@ func TestCompile(t *testing.T) {
 		"local s = 'abc":                        "a.lua: unterminated string at the end of the file",
 		"#!line 1\nx = ":                        "a.lua: syntax error at the end of the file",
 		"break":                                 "a.lua:1: no loop to break",
-		strings.Repeat(" ", script.MaxSource+1): "a.lua: source of 1048577 bytes, limit 1048576",
+		strings.Repeat(" ", script.MaxSource+1): "a.lua: source longer than 1048576 bytes",
 	} {
 		_, err := script.Compile("a.lua", source)
 		var failed *script.Error

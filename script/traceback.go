@@ -13,8 +13,9 @@ const (
 	maxTailLevels = 1000
 )
 
-// traceback lists the calls of a state, innermost first, and those of the coroutines that resumed it. It is called while the failed calls are still in
-// place. gopher-lua has a traceback of its own, which holds a line for each tail call ever made: a gigabyte for a loop of them.
+// traceback lists the calls of a state, innermost first, and those of the coroutines that resumed it. It is called while the
+// failed calls are still in place. gopher-lua has a traceback of its own, which holds a line for each tail call ever made: a
+// gigabyte for a loop of them.
 func traceback(L *lua.LState) string {
 	var t trace
 	for th := L; th != nil && !t.full(); th = th.Parent {

@@ -18,5 +18,5 @@
 // guard, as all globals are: a script that can write to package.loaded can put something else in the module's place.
 //
 // A store.get outside a unit fails, as nothing could release what it opens. A store that a script keeps in a global answers
-// "store is released" in the next unit, and so does a coroutine that it keeps: it stays in the unit in which it was created.
+// "store is released" in the next unit; a coroutine that it keeps is cancelled with the unit in which it was created.
 package storelua

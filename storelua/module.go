@@ -3,6 +3,7 @@ package storelua
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"time"
 
@@ -16,7 +17,11 @@ func Preload(L *lua.LState) { L.PreloadModule("store", Loader) }
 
 // Loader is the loader of the module: it pushes a fresh one.
 func Loader(L *lua.LState) int {
-	handles := sealed(L, "store", methods)
+	never := huge(L)
+	funcs := maps.Clone(methods)
+	funcs["ttl"] = func(L *lua.LState) int { return ttl(L, never) }
+	funcs["info"] = func(L *lua.LState) int { return info(L, never) }
+	handles := sealed(L, "store", funcs)
 	L.SetField(handles, "__tostring", L.NewFunction(handleString))
 	module := L.NewUserData()
 	module.Metatable = sealed(L, "store module", map[string]lua.LGFunction{
@@ -26,10 +31,10 @@ func Loader(L *lua.LState) int {
 	return 1
 }
 
-// methods are what a store can do.
+// methods are what a store can do, beside ttl and info.
 var methods = map[string]lua.LGFunction{
 	"get": get, "set": set, "delete": remove, "has": has, "release": release,
-	"ttl": ttl, "touch": touch, "info": info,
+	"touch": touch,
 }
 
 // sealed returns a metatable through which a userdata has functions that no script can change or look behind.
@@ -52,7 +57,11 @@ func sealed(L *lua.LState, name string, funcs map[string]lua.LGFunction) *lua.LT
 func open(L *lua.LState, handles *lua.LTable) int {
 	id, ok := L.Get(1).(lua.LString)
 	if !ok {
-		return fail(L, store.Errorf(store.ErrInvalid, "invalid store id: want a string, got %s", typeName(L.Get(1))))
+		hint := ""
+		if L.Get(1).Type() == lua.LTUserData {
+			hint = `; call it with a dot, as in store.get("cache_store")`
+		}
+		return fail(L, store.Errorf(store.ErrInvalid, "invalid store id: want a string, got %s%s", typeName(L.Get(1)), hint))
 	}
 	h, err := store.Get(L.Context(), string(id))
 	if err != nil {
@@ -130,9 +139,9 @@ func fail(L *lua.LState, err error) int {
 	return 3
 }
 
-// refuse is fail for arguments that never reach a handle, which is told nevertheless.
-func refuse(L *lua.LState, h *store.Handle, op store.Op, key string, err error) int {
-	return fail(L, h.Refuse(contextOf(L), op, key, err))
+// failed is fail for what a handle does not see, arguments that never reach it and values that turn out to be corrupt: it is told.
+func failed(L *lua.LState, h *store.Handle, op store.Op, key string, err error) int {
+	return fail(L, h.Fail(contextOf(L), op, key, err))
 }
 
 // done returns v, nil.
@@ -155,7 +164,7 @@ func get(L *lua.LState) int {
 	h := self(L)
 	key, err := keyOf(L)
 	if err != nil {
-		return refuse(L, h, store.OpGet, key, err)
+		return failed(L, h, store.OpGet, key, err)
 	}
 	b, err := h.Get(contextOf(L), key)
 	if err != nil {
@@ -166,7 +175,7 @@ func get(L *lua.LState) int {
 	}
 	v, err := Decode(L, b, h.Limits().Value())
 	if err != nil {
-		return fail(L, err)
+		return failed(L, h, store.OpGet, key, err)
 	}
 	return done(L, v)
 }
@@ -176,15 +185,15 @@ func set(L *lua.LState) int {
 	h := self(L)
 	key, err := keyOf(L)
 	if err != nil {
-		return refuse(L, h, store.OpSet, key, err)
+		return failed(L, h, store.OpSet, key, err)
 	}
 	expiry, err := ttlOf(L, 4, store.DefaultTTL)
 	if err != nil {
-		return refuse(L, h, store.OpSet, key, err)
+		return failed(L, h, store.OpSet, key, err)
 	}
 	b, err := Encode(L.Get(3), h.Limits().Value())
 	if err != nil {
-		return refuse(L, h, store.OpSet, key, err)
+		return failed(L, h, store.OpSet, key, err)
 	}
 	if err := h.Set(contextOf(L), key, b, expiry); err != nil {
 		return fail(L, err)
@@ -197,7 +206,7 @@ func remove(L *lua.LState) int {
 	h := self(L)
 	key, err := keyOf(L)
 	if err != nil {
-		return refuse(L, h, store.OpDelete, key, err)
+		return failed(L, h, store.OpDelete, key, err)
 	}
 	existed, err := h.Delete(contextOf(L), key)
 	return answer(L, existed, err)
@@ -208,7 +217,7 @@ func has(L *lua.LState) int {
 	h := self(L)
 	key, err := keyOf(L)
 	if err != nil {
-		return refuse(L, h, store.OpHas, key, err)
+		return failed(L, h, store.OpHas, key, err)
 	}
 	found, err := h.Has(contextOf(L), key)
 	return answer(L, found, err)
@@ -222,25 +231,22 @@ func release(L *lua.LState) int {
 }
 
 // ttl is s:ttl(key): the seconds left, math.huge for never.
-func ttl(L *lua.LState) int {
+func ttl(L *lua.LState, never lua.LNumber) int {
 	h := self(L)
 	key, err := keyOf(L)
 	if err != nil {
-		return refuse(L, h, store.OpTTL, key, err)
+		return failed(L, h, store.OpTTL, key, err)
 	}
 	left, err := h.TTL(contextOf(L), key)
 	if err != nil {
 		return fail(L, err)
 	}
-	return done(L, seconds(L, left))
+	return done(L, seconds(left, never))
 }
 
-// seconds returns a ttl as scripts see it. Never is the math.huge of the state: gopher-lua's is the largest float, not
-// infinity.
-func seconds(L *lua.LState, ttl time.Duration) lua.LNumber {
-	if ttl != 0 {
-		return lua.LNumber(ttl.Seconds())
-	}
+// huge returns the math.huge of a state, which stands for never: gopher-lua's is the largest float, not infinity. It is looked
+// up when the module is loaded, as scripts can change it.
+func huge(L *lua.LState) lua.LNumber {
 	if m, ok := L.G.Global.RawGetString("math").(*lua.LTable); ok {
 		if huge, ok := m.RawGetString("huge").(lua.LNumber); ok {
 			return huge
@@ -249,23 +255,31 @@ func seconds(L *lua.LState, ttl time.Duration) lua.LNumber {
 	return lua.LNumber(math.Inf(1))
 }
 
+// seconds returns a ttl as scripts see it.
+func seconds(ttl time.Duration, never lua.LNumber) lua.LNumber {
+	if ttl == 0 {
+		return never
+	}
+	return lua.LNumber(ttl.Seconds())
+}
+
 // touch is s:touch(key [, ttl]); without a ttl the entry never expires.
 func touch(L *lua.LState) int {
 	h := self(L)
 	key, err := keyOf(L)
 	if err != nil {
-		return refuse(L, h, store.OpTouch, key, err)
+		return failed(L, h, store.OpTouch, key, err)
 	}
 	expiry, err := ttlOf(L, 3, 0)
 	if err != nil {
-		return refuse(L, h, store.OpTouch, key, err)
+		return failed(L, h, store.OpTouch, key, err)
 	}
 	existed, err := h.Touch(contextOf(L), key, expiry)
 	return answer(L, existed, err)
 }
 
 // info is s:info(): what the store guarantees.
-func info(L *lua.LState) int {
+func info(L *lua.LState, never lua.LNumber) int {
 	h := self(L)
 	if err := h.Err(); err != nil {
 		return fail(L, err)
@@ -292,8 +306,8 @@ func info(L *lua.LState) int {
 			limits.RawSetString(f.name, lua.LNumber(f.n))
 		}
 	}
-	limits.RawSetString("default_ttl", seconds(L, def))
-	limits.RawSetString("max_ttl", seconds(L, most))
+	limits.RawSetString("default_ttl", seconds(def, never))
+	limits.RawSetString("max_ttl", seconds(most, never))
 	t.RawSetString("limits", limits)
 	return done(L, t)
 }

@@ -11,7 +11,8 @@ import (
 // benchmarkEntries is how many entries a driver holds while it is measured.
 const benchmarkEntries = 10_000
 
-// Benchmark measures the operations that scripts use most, as sub-benchmarks of b: one caller, a 16-byte string, among 10,000 entries.
+// Benchmark measures the operations that scripts use most, as sub-benchmarks of b: one caller, a 16-byte string, among 10,000
+// entries.
 func Benchmark(b *testing.B, h Harness) {
 	d, keys := filled(b, h)
 	ctx := context.Background()

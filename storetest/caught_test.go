@@ -19,7 +19,8 @@ import (
 // faultToRun names the fault that a child of this test binary runs the suite on.
 const faultToRun = "STORETEST_FAULT"
 
-// TestFault is the suite on a wrong driver: it fails in the children that TestRun_EveryFault_IsCaughtByItsRule starts, and runs nowhere else.
+// TestFault is the suite on a wrong driver: it fails in the children that TestRun_EveryFault_IsCaughtByItsRule starts, and runs
+// nowhere else.
 func TestFault(t *testing.T) {
 	name := os.Getenv(faultToRun)
 	if name == "" {

@@ -558,7 +558,8 @@ func (d listBesideSweep) Set(ctx context.Context, key string, v []byte, ttl time
 	return d.plain.Set(ctx, key, v, ttl)
 }
 
-// List first notes the keys that there are and then leaves out those that it finds expired: not those that are reclaimed in between.
+// List first notes the keys that there are and then leaves out those that it finds expired: not those that are reclaimed in
+// between.
 func (d listBesideSweep) List(ctx context.Context, prefix, _ string, _ int) (store.Page, error) {
 	if err := d.enter(ctx); err != nil {
 		return store.Page{}, err
@@ -689,7 +690,8 @@ func (d *closeOnce) Close() error {
 	return d.plain.Close()
 }
 
-// closeLeaves starts a goroutine that outlives it, for a batch that no rule writes in a bubble: there it would end the whole test binary.
+// closeLeaves starts a goroutine that outlives it, for a batch that no rule writes in a bubble: there it would end the whole
+// test binary.
 type closeLeaves struct {
 	*plain
 	never chan struct{}

@@ -25,8 +25,8 @@ func throughHandle(s *space) {
 	s.info.MaxKeyBytes = s.longestKey() - len(h.prefix)
 }
 
-// withoutOptional looks at a handle of the connection that has to do without optional interfaces. What a handle makes of a read and a
-// compare-and-swap gets slow where many callers meet on one key, so that rules repeat less.
+// withoutOptional looks at a handle of the connection that has to do without optional interfaces. What a handle makes of a read
+// and a compare-and-swap gets slow where many callers meet on one key, so that rules repeat less.
 func withoutOptional(s *space) {
 	s.connection = struct{ store.Driver }{s.connection}
 	throughHandle(s)

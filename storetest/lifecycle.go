@@ -220,8 +220,8 @@ func isPersistent(s *space) bool { return s.harness.Persistent }
 
 func isBounded(s *space) bool { return s.info.MaxEntries > 0 && s.info.MaxEntries <= 100_000 }
 
-// infoRules are about Info: that it is the truth. Ordered, the limits on length and TTLResolution show in the rules about lists, keys, values
-// and ttls.
+// infoRules are about Info: that it is the truth. Ordered, the limits on length and TTLResolution show in the rules about
+// lists, keys, values and ttls.
 var infoRules = []rule{
 	{name: "SaysWhatAUserMustKnow", test: func(s *space) {
 		for field, text := range map[string]string{

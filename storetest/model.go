@@ -29,8 +29,8 @@ var modelRules = []rule{
 	}},
 }
 
-// compareWithMap runs one random sequence on a fresh driver, and compares everything that is there at the end. It does not look in between, because
-// a look could hide that an operation treats an expired entry as a live one.
+// compareWithMap runs one random sequence on a fresh driver, and compares everything that is there at the end. It does not look
+// in between, because a look could hide that an operation treats an expired entry as a live one.
 func (s *space) compareWithMap(t *testing.T, rt *rapid.T) {
 	s = s.harness.open(t, rt, s.view, s.harness.InProcess)
 	defer s.close()
@@ -58,8 +58,8 @@ var (
 	modelDeltas   = []float64{1, -1, 0.5, 0, 1000, value.MaxInteger}
 )
 
-// modelTick is the unit of time of the model. Times to live are odd multiples of half of it, the clock moves by whole ones: no operation comes
-// upon the very moment of an expiry.
+// modelTick is the unit of time of the model. Times to live are odd multiples of half of it, the clock moves by whole ones: no
+// operation comes upon the very moment of an expiry.
 func (m *model) tick() time.Duration { return 10 * max(time.Millisecond, m.info.TTLResolution) }
 
 func (m *model) actions() map[string]func(*rapid.T) {
@@ -250,8 +250,8 @@ func (m *model) Incr(t *rapid.T) {
 	m.put(key, num(number+delta), ttl)
 }
 
-// exact reports whether the sum of two numbers is within ±2^53. At the bound itself it must not have been rounded: floats do not show what is
-// just beyond.
+// exact reports whether the sum of two numbers is within ±2^53. At the bound itself it must not have been rounded: floats do
+// not show what is just beyond.
 func exact(a, b float64) bool {
 	sum := a + b
 	if math.Abs(sum) == value.MaxInteger {

@@ -320,8 +320,8 @@ func (s *space) wantKeys(prefix string, limit int, want ...string) {
 // brief is a ttl that a rule can wait for.
 func (s *space) brief() time.Duration { return max(40*time.Millisecond, s.info.TTLResolution) }
 
-// pass returns when every entry that was written before, with a ttl of at most d, has expired. In real time it asks for an entry of its own
-// instead of one of those, because expiry must not depend on who looks first.
+// pass returns when every entry that was written before, with a ttl of at most d, has expired. In real time it asks for an
+// entry of its own instead of one of those, because expiry must not depend on who looks first.
 func (s *space) pass(d time.Duration) {
 	s.Helper()
 	if s.virtual {
@@ -374,7 +374,8 @@ func (s *space) returnsWithin(d time.Duration, what string, fn func()) {
 	}
 }
 
-// together runs fn(0) to fn(n-1) at the same time and ends the rule if any of them answers an error. The functions themselves may not.
+// together runs fn(0) to fn(n-1) at the same time and ends the rule if any of them answers an error. The functions themselves
+// may not.
 func (s *space) together(n int, fn func(i int) error) {
 	s.Helper()
 	errs := make([]error, n)
@@ -393,8 +394,8 @@ func (s *space) together(n int, fn func(i int) error) {
 	s.must("at the same time", errors.Join(errs...))
 }
 
-// beside runs fn n times while the others run over and over. Only times before which one of the others has come between count: a goroutine
-// that is not scheduled for a while must not spare a driver the test.
+// beside runs fn n times while the others run over and over. Only times before which one of the others has come between count:
+// a goroutine that is not scheduled for a while must not spare a driver the test.
 func (s *space) beside(n int, fn func() error, others ...func() error) {
 	s.Helper()
 	var between, stop atomic.Bool

@@ -18,8 +18,8 @@
 //
 //	go test -run 'TestConformance/TTL/SetWithoutTTLClearsTheOldOne' ./driver/mydriver
 //
-// Rules about concurrency repeat what they do. The flag -short takes a tenth of the repetitions, Harness.Scale and the environment variable
-// STORETEST_SCALE multiply them; -rapid.checks sets how many random sequences run.
+// Rules about concurrency repeat what they do. The flag -short takes a tenth of the repetitions, Harness.Scale and the
+// environment variable STORETEST_SCALE multiply them; -rapid.checks sets how many random sequences run.
 package storetest
 
 import (
@@ -66,8 +66,8 @@ func Run(t *testing.T, h Harness) {
 	h.runGroup(t, group{"Lua", luaRules}, direct)
 }
 
-// groups are the rules in the order in which they are best read and run: what the later ones rely on comes first. So does Close, because a bubble
-// in which a driver leaves a goroutine behind ends the test binary.
+// groups are the rules in the order in which they are best read and run: what the later ones rely on comes first. So does
+// Close, because a bubble in which a driver leaves a goroutine behind ends the test binary.
 var groups = slices.Concat([]group{{"Open", openRules}, {"Close", closeRules}, {"Info", infoRules}}, entryGroups)
 
 // entryGroups are the rules about entries, which hold for a handle as they do for its driver.

@@ -139,7 +139,8 @@ func (s *space) idle() {
 	s.pass(d)
 }
 
-// entryThatExpiresAnswersAtLeast1ms asks an entry for its ttl until it has expired: in virtual time in small steps, else as often as it can.
+// entryThatExpiresAnswersAtLeast1ms asks an entry for its ttl until it has expired: in virtual time in small steps, else as
+// often as it can.
 func entryThatExpiresAnswersAtLeast1ms(s *space) {
 	s.set("t:k", one, s.brief())
 	if s.virtual {

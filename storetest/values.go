@@ -126,8 +126,8 @@ var keyRules = []rule{
 	}},
 }
 
-// oddKeys are valid keys, different ones, that a careless backend mangles or takes for each other: by pattern, quoting, path, subject,
-// case, collation, normal form, padding or code page.
+// oddKeys are valid keys, different ones, that a careless backend mangles or takes for each other: by pattern, quoting, path,
+// subject, case, collation, normal form, padding or code page.
 var oddKeys = []string{
 	"t:*", "t:?", "t:[a-c]", "t:[^a]", "t:b", `t:\`, `t:\*`, `t:\\`, "t:%", "t:_", "t:%25", "t:%2F", "t:x%00",
 	"t:'", `t:"`, "t:`", "t:';--", "t:$1", "t:?1", "t:@k", "t:#", "t:{a}b", "t:{a}c", "t:a{}", "t:}{",

@@ -39,7 +39,8 @@ func AppendString(b []byte, s string) []byte {
 // AppendArrayHeader appends the header of an array; n elements must follow.
 func AppendArrayHeader(b []byte, n int) []byte { return msgp.AppendArrayHeader(b, uint32(n)) }
 
-// AppendMapHeader appends the header of a map; n pairs of a key and an element must follow. An empty map is written as an empty array.
+// AppendMapHeader appends the header of a map; n pairs of a key and an element must follow. An empty map is written as an empty
+// array.
 func AppendMapHeader(b []byte, n int) []byte {
 	if n == 0 {
 		return AppendArrayHeader(b, 0)

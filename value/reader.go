@@ -209,9 +209,6 @@ func (r *Reader) End() error {
 	return nil
 }
 
-// Rest returns the bytes that have not been read.
-func (r *Reader) Rest() []byte { return r.b }
-
 // Skip reads one whole value.
 func (r *Reader) Skip() error {
 	k, err := r.Next()

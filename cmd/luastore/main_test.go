@@ -61,7 +61,8 @@ func exit(err error) (code int, signal syscall.Signal) {
 	return status.ExitStatus(), 0
 }
 
-// interrupted runs a script that makes one call of a library function, which nothing stops, and interrupts the process until it ends.
+// interrupted runs a script that makes one call of a library function, which nothing stops, and interrupts the process until it
+// ends.
 func interrupted(t *testing.T, program string) error {
 	t.Helper()
 	cmd, _, _ := started(t, program, `local s, p = ("a"):rep(40), ("a?"):rep(40) .. ("a"):rep(40) print("ready") s:find(p)`)

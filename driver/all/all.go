@@ -20,8 +20,8 @@ var drivers = []struct {
 	{[]string{"redis", "rediss", "valkey", "valkeys", "redis+unix", "valkey+unix", "unix"}, openRedis},
 }
 
-// Opener returns the opener of the driver that the scheme of a URL names, such as "mem:" or "redis://localhost:6379/2". What each driver
-// takes is told at its ParseURL. Nothing is opened yet. A URL that is wrong is a [store.ErrInvalid], which repeats
+// Opener returns the opener of the driver that the scheme of a URL names, such as "mem:" or "redis://localhost:6379/2". What
+// each driver takes is told at its ParseURL. Nothing is opened yet. A URL that is wrong is a [store.ErrInvalid], which repeats
 // no part of it that could be a secret.
 func Opener(rawURL string) (store.Opener, error) {
 	scheme, _, ok := strings.Cut(rawURL, ":")

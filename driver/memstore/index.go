@@ -6,7 +6,8 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// maxIndexes is a balance as [maxShards] is, struck lower: a page seeks in each index, which costs a microsecond or two in a large one.
+// maxIndexes is a balance as [maxShards] is, struck lower: a page seeks in each index, which costs a microsecond or two in a
+// large one.
 const maxIndexes = 4
 
 // An index is an ordered set of the keys of some shards. Its lock is taken under that of a shard, so that a key is in the

@@ -14,8 +14,8 @@ const (
 	maxPage = 10_000
 	// maxScan bounds the keys that are looked at under one hold of a lock: some 10 µs.
 	maxScan = 256
-	// cursorMark begins every cursor, which could not be told from the first one otherwise if the last key is the prefix itself. What follows is
-	// the last key without the prefix: a forged cursor cannot leave the prefix.
+	// cursorMark begins every cursor, which could not be told from the first one otherwise if the last key is the prefix
+	// itself. What follows is the last key without the prefix: a forged cursor cannot leave the prefix.
 	cursorMark = "."
 )
 
@@ -49,9 +49,9 @@ func (d *Driver) List(ctx context.Context, prefix, cursor string, limit int) (st
 // after returns the string that follows key in byte order.
 func after(key string) string { return key + "\x00" }
 
-// A walk collects the live keys under a prefix from all indexes, in rounds. Each round takes the next few keys of each index. Up to the horizon,
-// the least of the last keys taken from indexes that have more, it has then seen all keys there are; it leaves the rest to the
-// next round.
+// A walk collects the live keys under a prefix from all indexes, in rounds. Each round takes the next few keys of each index.
+// Up to the horizon, the least of the last keys taken from indexes that have more, it has then seen all keys there are; it
+// leaves the rest to the next round.
 type walk struct {
 	d      *Driver
 	prefix string
@@ -61,8 +61,8 @@ type walk struct {
 	more   bool // there may be keys at from or after
 	stride int  // grows with each round, so that a run of expired keys takes few
 
-	// The shards, as bits, in which some keys expired when the walk began. Asking later would take a key that was swept since it was
-	// taken for one that lives.
+	// The shards, as bits, in which some keys expired when the walk began. Asking later would take a key that was swept since
+	// it was taken for one that lives.
 	expiring uint64
 
 	// Of one round.
@@ -91,8 +91,8 @@ func (w *walk) round() int {
 	return taken
 }
 
-// share returns how many keys to take from each of n indexes for a page of limit: more than the average, so that few of them end short
-// of the page, over which hashing spreads their keys like a Poisson distribution.
+// share returns how many keys to take from each of n indexes for a page of limit: more than the average, so that few of them
+// end short of the page, over which hashing spreads their keys like a Poisson distribution.
 func share(limit, n int) int {
 	if n == 1 {
 		return limit

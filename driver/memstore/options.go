@@ -22,8 +22,9 @@ const (
 type Options struct {
 	// MaxEntries is how many entries fit. Default 0: as many as memory holds.
 	MaxEntries int64
-	// MaxBytes is how many bytes of keys and values fit; the memory that the store takes to manage them is not counted (see the package's
-	// Caveats). An entry larger than MaxBytes answers [store.ErrFull] whatever OnFull says. Default 0: as many as memory holds.
+	// MaxBytes is how many bytes of keys and values fit; the memory that the store takes to manage them is not counted (see
+	// the package's Caveats). An entry larger than MaxBytes answers [store.ErrFull] whatever OnFull says. Default 0: as many
+	// as memory holds.
 	MaxBytes int64
 	// OnFull says what becomes of a write that finds no room. Default "": [Refuse]. [Evict] needs one of the bounds above.
 	OnFull OnFull
@@ -113,7 +114,8 @@ func (o *Options) check() error {
 	return nil
 }
 
-// maxShards is a balance: more shards let more threads write at once, and take more memory when empty. A walk keeps them in the bits of a word.
+// maxShards is a balance: more shards let more threads write at once, and take more memory when empty. A walk keeps them in the
+// bits of a word.
 const maxShards = 32
 
 // shards returns the number of shards, a power of two. A small bounded store gets fewer, because its least recently used entries

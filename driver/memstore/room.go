@@ -37,8 +37,8 @@ func (e *fullError) Error() string {
 	return fmt.Sprintf("store full: %d bytes and %d more to write, the limit is max_bytes=%d", e.used, e.more, e.limit)
 }
 
-// take makes an entry of size bytes part of the store, which is to take the place of another if entries is 0 and needs more bytes than
-// that. It returns nil, or why there is no room.
+// take makes an entry of size bytes part of the store, which is to take the place of another if entries is 0 and needs more
+// bytes than that. It returns nil, or why there is no room.
 func (r *room) take(entries, more, size int64) *fullError {
 	if r == nil || entries == 0 && more == 0 {
 		return nil

@@ -33,8 +33,8 @@ func (it *item) bytes() int64 { return int64(len(it.key)) + int64(it.size) }
 
 // A shard is a part of the keys. All its parts change together under mu, so that map, index, tracker and room always agree.
 //
-// The map is keyed by hash because assigning to a key of a map[string] replaces the stored string by the caller's: every overwrite would
-// leave a second copy of the key beside that of the index, or pin the large string that it is a piece of.
+// The map is keyed by hash because assigning to a key of a map[string] replaces the stored string by the caller's: every
+// overwrite would leave a second copy of the key beside that of the index, or pin the large string that it is a piece of.
 type shard struct {
 	mu     sync.RWMutex
 	items  map[uint64]item // nil after close

@@ -170,8 +170,8 @@ func TestLocks_AreHeldBriefly(t *testing.T) {
 	measure(t, "grow", func(i int) { set(t, d, fmt.Sprintf("new:%d", i), "v", time.Hour) }, 100_000)
 }
 
-// measure fails if the 99th percentile of the times that f takes is over 1 ms, ten times that under the race detector, beyond what a busy
-// machine adds: that shows in a loop that holds no lock, run in turns with f.
+// measure fails if the 99th percentile of the times that f takes is over 1 ms, ten times that under the race detector, beyond
+// what a busy machine adds: that shows in a loop that holds no lock, run in turns with f.
 func measure(t *testing.T, name string, f func(i int), n int) {
 	t.Helper()
 	times, control := make([]time.Duration, n), make([]time.Duration, n)

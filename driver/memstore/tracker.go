@@ -16,8 +16,8 @@ type track struct {
 
 func (t *track) expired(c clock) bool { return t.deadline != 0 && t.deadline <= c.now() }
 
-// A tracker holds the tracks of a shard, densely, for the hand of the second-chance clock to walk over, and the schedule of their expiry, a
-// binary heap. The schedule may hold a track too early: putting an expiry off, which an overwrite does, costs
+// A tracker holds the tracks of a shard, densely, for the hand of the second-chance clock to walk over, and the schedule of
+// their expiry, a binary heap. The schedule may hold a track too early: putting an expiry off, which an overwrite does, costs
 // nothing until the old one comes up. It never holds one too late.
 type tracker struct {
 	tracks slab[track]

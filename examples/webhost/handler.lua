@@ -28,10 +28,8 @@ local key = "note:" .. name
 
 if request.method == "PUT" then
     local note = notes:get(key, { edits = 0 })
-    local ok, failed, kind = notes:set(key, { text = request.body, edits = note.edits + 1 }, 3600)
-    if kind == "too_large" then
-        return answer(413, failed)
-    elseif failed then
+    local ok, failed = notes:set(key, { text = request.body, edits = note.edits + 1 }, 3600)
+    if failed then
         error(failed)
     end
     log("note written: " .. name)

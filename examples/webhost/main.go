@@ -1,4 +1,5 @@
-// Command webhost is a Go program that serves HTTP with Lua: each request is one unit of work, run by the script in handler.lua. Try
+// Command webhost is a Go program that serves HTTP with Lua: each request is one unit of work, run by the script in
+// handler.lua. Try
 //
 //	go run ./examples/webhost
 //	curl -X PUT -d 'eggs and milk' localhost:8080/notes/shopping
@@ -108,7 +109,12 @@ type (
 // ServeHTTP runs the script as one unit of work, which ends with the request. What the script returns is safe to use after it.
 func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<16))
-	if err != nil {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		http.Error(w, "the note is too large", http.StatusRequestEntityTooLarge)
+		return
+	case err != nil:
 		http.Error(w, "cannot read the request: "+err.Error(), http.StatusBadRequest)
 		return
 	}

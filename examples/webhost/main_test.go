@@ -65,7 +65,7 @@ func TestServe_AnswersByTheScript(t *testing.T) {
 		{"DELETE", "/notes/shopping", "", 200, "forgot shopping\n"},
 		{"DELETE", "/notes/shopping", "", 404, "no note shopping\n"},
 		{"GET", "/other", "", 404, "try /notes/NAME\n"},
-		{"PUT", "/notes/long", strings.Repeat("x", 1<<17), 400, "cannot read the request: http: request body too large\n"},
+		{"PUT", "/notes/long", strings.Repeat("x", 1<<17), 413, "the note is too large\n"},
 	} {
 		status, got := ask(c.method, c.path, c.body)
 		if status != c.status || got != c.want {

@@ -1,5 +1,5 @@
-// Package boundtest asserts, in tests, the bounds on time and memory that are part of a contract: at p99 without the race detector, ten
-// times as wide with it.
+// Package boundtest asserts, in tests, the bounds on time and memory that are part of a contract: at p99 without the race
+// detector, ten times as wide with it.
 package boundtest
 
 import (

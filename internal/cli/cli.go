@@ -20,7 +20,8 @@ const (
 	exitConfig = 3 // a store is configured wrongly, or failed to close
 )
 
-// A failure is an error with the exit code that it leads to. A nil err is a failure that has been told already, or that nobody is left to hear.
+// A failure is an error with the exit code that it leads to. A nil err is a failure that has been told already, or that nobody
+// is left to hear.
 type failure struct {
 	code int
 	err  error
@@ -54,8 +55,9 @@ type app struct {
 	env            []string
 }
 
-// Main runs the command with its arguments, without the name of the program, and returns its exit code. When ctx ends, so does what the
-// command does, cleanly. The environment, as [os.Environ] returns it, is only read where an argument asks for a variable.
+// Main runs the command with its arguments, without the name of the program, and returns its exit code. When ctx ends, so does
+// what the command does, cleanly. The environment, as [os.Environ] returns it, is only read where an argument asks for a
+// variable.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env}
 	root := a.root()

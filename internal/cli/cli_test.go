@@ -48,7 +48,8 @@ func luastore(t *testing.T, args ...string) outcome {
 	return call{}.run(t, args...)
 }
 
-// folder makes a folder of files from pairs of name and content, and goes there: messages then hold the same paths on every machine.
+// folder makes a folder of files from pairs of name and content, and goes there: messages then hold the same paths on every
+// machine.
 func folder(t *testing.T, pairs ...string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -102,7 +103,7 @@ func TestMain_VersionAndHelp(t *testing.T) {
 func TestMain_MistakesOnTheCommandLine(t *testing.T) {
 	folder(t, "ok.lua", "", "dir/x.lua", "")
 	const see = "See luastore run --help\n"
-	want := "luastore: --store: want id=url, such as --store cache_store=redis://localhost:6379\n" + see
+	want := "luastore: --store: want id=url, with an id of letters, digits and _ . - :, such as --store cache_store=redis://localhost:6379\n" + see
 	for _, c := range []struct {
 		args   []string
 		code   int
@@ -136,7 +137,9 @@ func TestMain_MistakesOnTheCommandLine(t *testing.T) {
 		{[]string{"run", "dir"}, 2, "luastore: cannot read script dir: "},
 		{[]string{"run", "--store", "a=reddis://h", "ok.lua"}, 3, `luastore: --store a: unknown scheme "reddis" of a store URL: want one of mem:, redis://`},
 		{[]string{"run", "--store", "a=redis://u:sec%ret@h", "ok.lua"}, 3, "luastore: --store a: invalid Redis URL"},
-		{[]string{"run", "--store", "a\n=mem:", "ok.lua"}, 3, "luastore: --store a\n: invalid store id"},
+		{[]string{"run", "--store", "a\n=mem:", "ok.lua"}, 2, "luastore: --store: want id=url"},
+		{[]string{"run", "--store", "u:sec%ret@h=1", "ok.lua"}, 2, "luastore: --store: want id=url"},
+		{[]string{"run", "--store", "redis:u:sec%ret@h?db=1", "ok.lua"}, 2, "luastore: --store: want id=url"},
 	} {
 		got := luastore(t, c.args...)
 		if got.code != c.code || got.stdout != "" || !strings.HasPrefix(got.stderr, c.part) || strings.Contains(got.stderr, "sec%") {
@@ -285,7 +288,7 @@ func TestRun_WithoutStores_SaysOnceThatNothingIsKept(t *testing.T) {
 
 func TestRun_SourceTooLong(t *testing.T) {
 	folder(t, "long.lua", strings.Repeat(" ", script.MaxSource+100))
-	if got := luastore(t, "run", "long.lua"); got.code != 1 || !strings.Contains(got.stderr, "limit 1048576") {
+	if got := luastore(t, "run", "long.lua"); got.code != 1 || !strings.Contains(got.stderr, "longer than 1048576 bytes") {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -79,8 +79,8 @@ func (a *app) runCommand() *cobra.Command {
 	return cmd
 }
 
-// run runs one script. What is wrong with the command line is told before the script starts; stores are opened when the script asks for
-// them, so that one it never uses need not be there.
+// run runs one script. What is wrong with the command line is told before the script starts; stores are opened when the script
+// asks for them, so that one it never uses need not be there.
 func (a *app) run(ctx context.Context, o runOptions, name string, args []string) error {
 	if o.timeout < 0 {
 		return usageError("--timeout %v: want a duration above zero, or leave it out for none", o.timeout)
@@ -150,7 +150,8 @@ func (a *app) load(ctx context.Context, name string) (*script.Program, *os.Root,
 	return program, root, nil
 }
 
-// read returns the source of the script. Standard input and pipes may never end: the wait ends with ctx, what is left of it with the process.
+// read returns the source of the script. Standard input and pipes may never end: the wait ends with ctx, what is left of it
+// with the process.
 func (a *app) read(ctx context.Context, name string) ([]byte, error) {
 	type answer struct {
 		source []byte

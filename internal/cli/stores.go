@@ -22,8 +22,8 @@ func (a *app) registry(stores []string) (*store.Registry, error) {
 	for _, arg := range stores {
 		id, url, ok := strings.Cut(arg, "=")
 		// The argument is not repeated: where the id was forgotten it holds a URL, and that a password.
-		if !ok || id == "" || url == "" || strings.Contains(id, ":/") {
-			return nil, usageError("--store: want id=url, such as --store cache_store=redis://localhost:6379")
+		if !ok || url == "" || !plainID.MatchString(id) {
+			return nil, usageError("--store: want id=url, with an id of letters, digits and _ . - :, such as --store cache_store=redis://localhost:6379")
 		}
 		if seen[id] {
 			return nil, usageError("--store %s is given twice: name each store once", id)
@@ -35,6 +35,9 @@ func (a *app) registry(stores []string) (*store.Registry, error) {
 	}
 	return reg, nil
 }
+
+// plainID is what an id on the command line may be: nothing that a part of a URL with a password could be taken for.
+var plainID = regexp.MustCompile(`^[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)?$`)
 
 // define adds a store under the URL of the command line.
 func (a *app) define(reg *store.Registry, id, url string) error {
@@ -51,7 +54,8 @@ func (a *app) define(reg *store.Registry, id, url string) error {
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
-// expand puts variables of the environment in the place of ${NAME}: a password on the command line is seen by every user of the machine.
+// expand puts variables of the environment in the place of ${NAME}: a password on the command line is seen by every user of the
+// machine.
 func (a *app) expand(url string) (string, error) {
 	var err error
 	expanded := variable.ReplaceAllStringFunc(url, func(ref string) string {
