@@ -17,6 +17,9 @@ const validateFrom = 16 << 10
 // live. Bytes that are no value, or one beyond limits, are a [value.ErrCorrupt]; so are integer keys that leave too many
 // positions below them empty, for which Lua would take memory out of all proportion.
 func Decode(L *lua.LState, b []byte, limits value.Limits) (lua.LValue, error) {
+	if s, ok := value.ShortString(b); ok && (limits.Bytes == 0 || len(b) <= limits.Bytes) {
+		return lua.LString(s), nil
+	}
 	if len(b) > validateFrom {
 		if err := value.Validate(b, limits); err != nil {
 			return nil, err

@@ -255,3 +255,16 @@ func ParseNumber(b []byte) (f float64, ok bool) {
 	}
 	return r.Num, true
 }
+
+// ShortString returns the string that the stored value b is, aliasing b, if it has at most 255 bytes; ok is false for any other value. It is the
+// short way to what is stored most.
+func ShortString(b []byte) (s string, ok bool) {
+	n := len(b)
+	switch {
+	case n > 0 && b[0]>>5 == 0xa0>>5 && int(b[0]&0x1f) == n-1:
+		return unsafe.String(unsafe.SliceData(b[1:]), n-1), true
+	case n > 1 && (b[0] == 0xd9 || b[0] == 0xc4) && int(b[1]) == n-2:
+		return unsafe.String(unsafe.SliceData(b[2:]), n-2), true
+	}
+	return "", false
+}

@@ -277,3 +277,25 @@ func cheap(t *testing.T, f func()) {
 	t.Helper()
 	boundtest.Cheap(t, 50*time.Millisecond, 16<<20, f)
 }
+
+func TestShortString_IsWhatTheReaderReads(t *testing.T) {
+	for n := range 300 {
+		text := strings.Repeat("s", n)
+		for _, b := range [][]byte{
+			value.AppendString(nil, text), value.AppendString(nil, text+"\xff"), append(value.AppendString(nil, text), 0),
+			value.AppendString(nil, text)[:n], value.AppendNumber(nil, float64(n)), {0x90}, {0xd9}, {0xc4, 1},
+		} {
+			var read string
+			r, err := value.NewReader(b, value.Limits{})
+			if err == nil {
+				_, err = r.Next()
+				read = r.Str
+			}
+			whole := err == nil && r.End() == nil
+			s, ok := value.ShortString(b)
+			if isString := len(b) > 0 && (b[0] >= 0xa0 && b[0] <= 0xbf || b[0] == 0xd9 || b[0] == 0xc4); ok != (isString && whole) || ok && s != read {
+				t.Errorf("%x: %q, %v; the reader reads %q, %v", b, s, ok, read, err)
+			}
+		}
+	}
+}
