@@ -10,7 +10,8 @@ import (
 )
 
 // Batches are pipelines of the commands that single calls send, one for each key: every key has its own reply, so that a
-// failure has a name (MGET answers nil for a key of another type), and a cluster can split them by slot.
+// failure has a name (MGET answers nil for a key of another type), and no command spans the slots of a cluster, so that nothing
+// has to be split by slot.
 
 // GetMany returns the values of keys, in order, nil for those that do not exist.
 func (d *Driver) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
@@ -76,7 +77,7 @@ func (d *Driver) SetMany(ctx context.Context, entries []store.Item, ttl time.Dur
 	}
 	var failed failures
 	for i := range results {
-		if err := results[i].Error(); err != nil {
+		if err := confirmed(results[i]); err != nil {
 			failed.add(entries[i].Key, d.writeError(ctx, err))
 		}
 	}

@@ -14,8 +14,12 @@ const (
 	// maxCalls is how many calls are in the queue of the client at most. The queue has 1,024 places and waits for a free one
 	// without regard to the context; the calls beyond wait here, where they notice its end.
 	maxCalls = 768
-	// redialGap is the shortest time between a failed attempt to connect and the next; calls in between fail at once.
+	// redialGap is the shortest time between an attempt to connect that failed, or whose connection answered no call, and the
+	// next; calls in between fail at once.
 	redialGap = 500 * time.Millisecond
+	// maxWait is how long the client waits for a reply whatever the contexts say, and for the one to the ping that it sends each
+	// second to an idle server. Its default of ten seconds would cut off calls with more time.
+	maxWait = time.Minute
 	// bufferSize of each direction. Half a megabyte, the default of the client, is no faster here.
 	bufferSize = 64 << 10
 )
@@ -51,80 +55,104 @@ var never = make(chan struct{})
 // A call is one trip to the server.
 type call struct {
 	ctx      context.Context // of the caller
+	handed   context.Context // to the client
 	link     *link
-	commands int
+	commands int64
 	queued   bool        // it switches the link to pipelining
-	stop     func() bool // not nil: it reads its own reply, on this turn
-	turn     int64
+	stop     func() bool // not nil: it reads its own reply
 }
 
 // begin waits for a slot and a live connection. Its error says that nothing was sent.
-func (d *Driver) begin(ctx context.Context, commands int) (c call, err error) {
-	if ctx.Err() != nil {
-		return c, &notSent{d.ended(ctx)}
+func (d *Driver) begin(ctx context.Context, commands int) (call, error) {
+	if err := d.takeSlot(ctx); err != nil {
+		return call{}, err
 	}
-	select {
-	case d.slots <- struct{}{}:
-	default:
-		if err := d.waitSlot(ctx); err != nil {
-			return c, err
-		}
-	}
-	c = call{ctx: ctx, link: d.live.Load(), commands: commands}
-	if c.link == nil {
-		if c.link, err = d.connect(ctx); err != nil {
+	for {
+		l, err := d.connect(ctx)
+		if err != nil {
 			<-d.slots
-			return c, err
+			return call{}, err
 		}
+		c := call{ctx: ctx, handed: ctx, link: l, commands: int64(commands)}
+		l.commands.Add(c.commands)
+		if err := c.enter(); err != nil {
+			l.release(c.commands)
+			return call{}, err
+		}
+		if d.live.Load() == l {
+			return c, nil
+		}
+		c.exit()
+		l.forget(c.commands)
 	}
-	d.commands.Add(int64(commands))
-	return c, nil
 }
 
-// waitSlot waits for one of the calls under way to end.
-func (d *Driver) waitSlot(ctx context.Context) error {
+// takeSlot waits for one of the calls under way to end, where there are too many.
+func (d *Driver) takeSlot(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return &notSent{d.ended(ctx)}
+	}
 	select {
 	case d.slots <- struct{}{}:
 		return nil
+	default:
+	}
+	select {
+	case d.slots <- struct{}{}:
 	case <-ctx.Done():
 		return &notSent{d.ended(ctx)}
 	case <-d.closing.Done():
 		return &notSent{errClosed}
 	}
+	if ctx.Err() != nil {
+		<-d.slots
+		return &notSent{d.ended(ctx)}
+	}
+	return nil
 }
 
-// enter returns the context to hand to the client. A call that is alone reads its own reply and is cut when its context
-// ends; any other is queued. A link once piped stays so.
-func (c *call) enter() context.Context {
-	switch {
-	case c.link.piped.Load():
-		return c.ctx
-	case c.link.driver.crowded.Load() || len(c.link.driver.slots) > 1:
-		c.queued = true
-		return pipelined{c.ctx}
+// enter decides how the client makes the call. One that is alone reads its own reply, and the link is cut when its context
+// ends; nobody else is on the link meanwhile. Any other is queued. A link once piped stays so.
+func (c *call) enter() error {
+	l := c.link
+	if l.piped.Load() {
+		return nil
 	}
-	c.turn = c.link.turn.Add(1)
-	c.stop = context.AfterFunc(c.ctx, c.link.cut(c.turn))
-	return c.ctx
+	if err := l.join(c.ctx); err != nil {
+		return err
+	}
+	if l.driver.crowded.Load() || len(l.driver.slots) > 1 {
+		<-l.alone
+		c.queued, c.handed = true, pipelined{c.ctx}
+		return nil
+	}
+	c.stop = context.AfterFunc(c.ctx, func() { l.cut() })
+	return nil
+}
+
+// exit lets others on the link after a call that read its own reply. A cut that has begun is completed first.
+func (c *call) exit() {
+	if c.stop == nil {
+		return
+	}
+	if !c.stop() {
+		c.link.cut()
+	}
+	<-c.link.alone
 }
 
 // leave ends a call; err is what the client answered beside replies of the server.
 func (c *call) leave(err error) {
-	d := c.link.driver
-	if c.stop != nil {
-		c.stop()
-		c.link.turn.CompareAndSwap(c.turn, c.turn+1)
-	}
+	c.exit()
 	if c.queued && err == nil {
 		c.link.piped.Store(true)
-		d.crowded.Store(true)
+		c.link.driver.crowded.Store(true)
 	}
 	if err != nil && ended(c.ctx, err) {
 		c.link.abandon(c.commands)
 		return
 	}
-	d.commands.Add(int64(-c.commands))
-	<-d.slots
+	c.link.release(c.commands)
 }
 
 // ended reports whether err came about because the context of the call ended.
@@ -138,7 +166,7 @@ func (d *Driver) do(ctx context.Context, command rueidis.Completed) rueidis.Redi
 	if err != nil {
 		return rueidis.NewErrorResult(err)
 	}
-	result := d.client.Do(c.enter(), command)
+	result := d.client.Do(c.handed, command)
 	c.leave(result.NonRedisError())
 	return result
 }
@@ -152,10 +180,13 @@ func (d *Driver) read(ctx context.Context, command func() rueidis.Completed) rue
 	return result
 }
 
-// broken reports whether err is a connection that broke after the command was sent.
+// broken reports whether err is a connection that broke under a command, so that it may go to the next one.
 func broken(ctx context.Context, err error) bool {
 	if err == nil || ended(ctx, err) {
 		return false
+	}
+	if errors.Is(err, errStale) {
+		return true
 	}
 	var unsent *notSent
 	var handshake *errHandshake
@@ -168,7 +199,7 @@ func (d *Driver) doMulti(ctx context.Context, commands []rueidis.Completed) ([]r
 	if err != nil {
 		return nil, err
 	}
-	results := d.client.DoMulti(c.enter(), commands...)
+	results := d.client.DoMulti(c.handed, commands...)
 	var failed error
 	for i := range results {
 		if failed = results[i].NonRedisError(); failed != nil {
@@ -183,6 +214,9 @@ func (d *Driver) doMulti(ctx context.Context, commands []rueidis.Completed) ([]r
 // caller that leaves does not take the connection from the others.
 func (d *Driver) connect(ctx context.Context) (*link, error) {
 	for {
+		if l := d.live.Load(); l != nil {
+			return l, nil
+		}
 		d.mu.Lock()
 		if l := d.live.Load(); l != nil {
 			d.mu.Unlock()
@@ -214,31 +248,63 @@ func (d *Driver) connect(ctx context.Context) (*link, error) {
 
 // dialOnce makes the client connect and, if it did, publishes the connection.
 func (d *Driver) dialOnce(a *attempt) {
+	d.awaitGone()
 	err := d.wake()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err == nil {
+		err = d.publish()
+	}
 	if err != nil {
 		a.err = d.unreachable(err)
 		d.lastErr, d.redialAt = a.err, time.Now().Add(redialGap)
-	} else {
-		d.publish()
 	}
 	d.dialing = nil
 	close(a.done)
 }
 
+// awaitGone waits until the calls that began on the connection before have left the client, which they do soon: they would
+// wait for the new one without regard to their contexts.
+func (d *Driver) awaitGone() {
+	l := d.latest.Load()
+	if !l.dead.Load() {
+		return
+	}
+	l.leftAll()
+	select {
+	case <-l.gone:
+	case <-d.closing.Done():
+	}
+}
+
+// pause lets nothing dial before the time at, and answers err meanwhile.
+func (d *Driver) pause(at time.Time, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at.After(d.redialAt) {
+		d.lastErr, d.redialAt = err, at
+	}
+}
+
+// wakeKey marks the context of the ping that makes the client connect.
+type wakeKey struct{}
+
 // wake pings, which makes the client connect where it is not connected. The first ping may go to a connection that broke
 // without the client having noticed. An error reply on a live connection is as good as any: the server is there.
 func (d *Driver) wake() (err error) {
+	const steps = 3 // connecting, the handshake and the ping
+	bound := steps * min(d.target.DialTimeout, time.Hour)
+	ctx, cancel := context.WithTimeout(context.WithValue(d.closing, wakeKey{}, true), bound)
+	defer cancel()
 	for range 2 {
-		if err = d.client.Do(context.Background(), d.client.B().Ping().Build()).Error(); err == nil {
+		if err = d.client.Do(ctx, d.client.B().Ping().Build()).Error(); err == nil {
 			return nil
 		}
-		if l := d.latest.Load(); l != nil && l.ready.Load() && !l.isDead() {
+		if l := d.latest.Load(); l.ready.Load() && !l.dead.Load() {
 			return nil
 		}
 		var handshake *errHandshake
-		if _, answered := rueidis.IsRedisErr(err); answered || errors.As(err, &handshake) || d.closing.Err() != nil {
+		if _, answered := rueidis.IsRedisErr(err); answered || errors.As(err, &handshake) || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -246,23 +312,33 @@ func (d *Driver) wake() (err error) {
 }
 
 // publish makes the newest connection the one that calls use, unless it broke already.
-func (d *Driver) publish() {
+func (d *Driver) publish() error {
 	l := d.latest.Load()
+	l.greeted.Store(l.answered.Load())
 	d.live.Store(l)
-	if l.isDead() {
+	if l.dead.Load() {
 		d.live.CompareAndSwap(l, nil)
+		return errHungUp
 	}
+	return nil
 }
 
-// dial is how the client connects. The end of the driver ends it; that of a call does not.
-func (d *Driver) dial(_ context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
+// errStale is for calls that took a connection just before it broke, and find the client without one.
+var errStale = &errHandshake{errors.New("the connection broke before the command was sent")}
+
+// dial is how the client connects: at first, and for wake. Other calls do not make it, for all would wait on the one that does,
+// which would give up with its context. The end of the driver ends it; that of a call does not.
+func (d *Driver) dial(caller context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
+	if d.latest.Load() != nil && caller.Value(wakeKey{}) == nil {
+		return nil, errStale
+	}
 	ctx, cancel := context.WithTimeout(d.closing, d.target.DialTimeout)
 	defer cancel()
 	conn, err := dialNetwork(ctx, address, dialer, config)
 	if err != nil {
 		return nil, &errHandshake{err}
 	}
-	l := &link{Conn: conn, driver: d}
+	l := newLink(conn, d)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closing.Err() != nil {

@@ -22,7 +22,7 @@ func (d *Driver) ended(ctx context.Context) error {
 
 // unreachable is the error of an attempt to connect.
 func (d *Driver) unreachable(err error) error {
-	return store.Errorf(store.ErrUnavailable, "store unavailable: cannot connect to Redis at %s: %s", d.target.Address, d.scrub(err.Error()))
+	return store.Errorf(store.ErrUnavailable, "store unavailable: no connection to Redis at %s: %s", d.target.Address, d.scrub(err.Error()))
 }
 
 // readError turns an error of the client into one of the store, for a command that changes nothing.
@@ -78,27 +78,30 @@ func (d *Driver) knownError(err error) error {
 
 // unavailable are the first words of error replies that say that the server cannot serve now. It did nothing.
 var unavailable = []string{
-	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "BUSY", "NOAUTH", "WRONGPASS",
-	"MOVED", "ASK", "max number of clients reached",
+	"LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "BUSY", "NOAUTH", "WRONGPASS",
+	"max number of clients reached",
 }
 
-// replyError turns an error reply into an error of the store. The server did nothing.
+// replyError turns an error reply into an error of the store. The server did nothing. What the text says is told before the
+// password is taken out, which may be a word of it.
 func (d *Driver) replyError(text string) error {
-	text = d.scrub(text)
+	at, scrubbed := d.target.Address, d.scrub(text)
 	switch word, _, _ := strings.Cut(text, " "); word {
 	case "WRONGTYPE":
 		return store.Errorf(store.ErrCorrupt, "corrupt value: the key holds a Redis value of another type (list, hash, set, stream), not a string")
 	case "OOM":
-		return store.Errorf(store.ErrFull, "store full: Redis at %s has reached its maxmemory and may not evict", d.target.Address)
+		return store.Errorf(store.ErrFull, "store full: Redis at %s has reached its maxmemory and may not evict", at)
 	case "NOPERM":
-		return store.Errorf(store.ErrDenied, "permission denied: Redis at %s: %s", d.target.Address, text)
+		return store.Errorf(store.ErrDenied, "permission denied: Redis at %s: %s", at, scrubbed)
+	case "MOVED", "ASK", "CLUSTERDOWN":
+		return store.Errorf(store.ErrUnavailable, "store unavailable: Redis at %s is a node of a cluster, and this driver speaks to one server and not to a cluster: %s", at, scrubbed)
 	}
-	for _, word := range unavailable {
-		if strings.HasPrefix(text, word) {
-			return store.Errorf(store.ErrUnavailable, "store unavailable: Redis at %s: %s", d.target.Address, text)
+	for _, words := range unavailable {
+		if strings.HasPrefix(text, words) {
+			return store.Errorf(store.ErrUnavailable, "store unavailable: Redis at %s: %s", at, scrubbed)
 		}
 	}
-	return &plain{"Redis at " + d.target.Address + ": " + text}
+	return &plain{"Redis at " + at + ": " + scrubbed}
 }
 
 // scrub takes the password out of a text: servers that do not know a command repeat its arguments.

@@ -26,6 +26,7 @@ import (
 type puppet struct {
 	addr  string
 	dials atomic.Int64
+	ping  atomic.Value // func() string: the reply to PING
 }
 
 // silence as a reply leaves the command without one; hangUp closes the connection after what comes before it.
@@ -44,6 +45,7 @@ func startPuppet(t testing.TB, greet, reply func(command []string) string) *pupp
 		t.Fatal(err)
 	}
 	p := &puppet{addr: listener.Addr().String()}
+	p.ping.Store(func() string { return "+PONG\r\n" })
 	if greet == nil {
 		greet = func(command []string) string {
 			if command[0] == "HELLO" {
@@ -61,7 +63,7 @@ func startPuppet(t testing.TB, greet, reply func(command []string) string) *pupp
 			}
 			p.dials.Add(1)
 			conns.Store(conn, nil)
-			go serve(conn, greet, reply)
+			go p.serve(conn, greet, reply)
 		}
 	}()
 	t.Cleanup(func() {
@@ -71,7 +73,7 @@ func startPuppet(t testing.TB, greet, reply func(command []string) string) *pupp
 	return p
 }
 
-func serve(conn net.Conn, greet, reply func(command []string) string) {
+func (p *puppet) serve(conn net.Conn, greet, reply func(command []string) string) {
 	defer conn.Close()
 	r := bufio.NewReader(conn)
 	for {
@@ -84,7 +86,7 @@ func serve(conn net.Conn, greet, reply func(command []string) string) {
 		case "HELLO", "CLIENT", "SELECT":
 			answer = greet
 		case "PING":
-			answer = func([]string) string { return "+PONG\r\n" }
+			answer = func([]string) string { return p.ping.Load().(func() string)() }
 		}
 		text, hang := strings.CutSuffix(answer(command), hangUp)
 		if text != silence {
@@ -178,16 +180,12 @@ func eachWay(t *testing.T, d func(t *testing.T) *Driver, test func(t *testing.T,
 	}
 }
 
-// makePiped makes a call beside one that waits, and leaves none behind.
+// makePiped makes a call as if another were under way.
 func makePiped(t *testing.T, d *Driver) {
 	t.Helper()
-	c, err := d.begin(testContext(t), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d.crowded.Store(true)
 	d.Has(testContext(t), "k:pipe")
-	c.leave(nil)
-	if !c.link.piped.Load() {
+	if !d.live.Load().piped.Load() {
 		t.Fatal("the link is not piped")
 	}
 }
@@ -239,7 +237,7 @@ func cancelAfter(parent context.Context, d time.Duration) (context.Context, cont
 }
 
 // answerBound is how late a call may answer after the end of its context. Close has no such bound: closeBound is less than the second
-// that the client alone would wait for a reply, and leaves room for a busy machine.
+// that the client alone would wait for a reply, and leaves room for a busy machine. It must hold in one of three attempts.
 const (
 	answerBound = 50 * time.Millisecond
 	closeBound  = 900 * time.Millisecond
@@ -287,13 +285,13 @@ func TestSilentServer_ManyCallers_AreAnsweredInTime(t *testing.T) {
 				if late > control+boundtest.Scale(answerBound) {
 					t.Errorf("p99 is %v after the end of the context, want under %v more than the %v of no call at all", late, boundtest.Scale(answerBound), control)
 				}
-				if held := len(d.slots); held > maxSilent+maxCalls {
-					t.Errorf("%d calls are still in the queue", held)
-				}
 				start := time.Now()
 				d.Close()
 				if took := time.Since(start); took > boundtest.Scale(closeBound) {
 					t.Errorf("Close took %v", took)
+				}
+				if held := len(d.slots); held > 0 {
+					t.Errorf("%d slots are held after Close", held)
 				}
 				goleak.VerifyNone(t, before)
 			})
@@ -334,6 +332,19 @@ func lateness(callers, rounds int, with withEnd, call func(context.Context)) (la
 	return p99(lates), p99(controls)
 }
 
+// bestOfThree returns the least time that f takes in up to three attempts.
+func bestOfThree(f func() time.Duration) (best time.Duration) {
+	for i := range 3 {
+		if took := f(); i == 0 || took < best {
+			best = took
+		}
+		if best <= boundtest.Scale(closeBound) {
+			break
+		}
+	}
+	return best
+}
+
 func TestSilentServer_Close_EndsCallsUnderWay(t *testing.T) {
 	p := startPuppet(t, nil, func(command []string) string {
 		if len(command) > 1 && command[1] == "k:pipe" {
@@ -341,46 +352,68 @@ func TestSilentServer_Close_EndsCallsUnderWay(t *testing.T) {
 		}
 		return silence
 	})
-	eachWay(t, func(t *testing.T) *Driver { return openURL(t, "redis://"+p.addr) }, func(t *testing.T, d *Driver) {
-		outcome := make(chan error, 1)
-		go func() { outcome <- writes["incr"](testContext(t), d) }()
-		link := d.live.Load()
-		written := link.written.Load()
-		eventually(t, "the command was sent", func() bool {
-			return link.written.Load() > written || len(d.slots) > 0 && link.written.Load() > link.answered.Load()
+	for _, piped := range []bool{false, true} {
+		t.Run(fmt.Sprintf("piped=%v", piped), func(t *testing.T) {
+			took := bestOfThree(func() time.Duration {
+				d := openURL(t, "redis://"+p.addr)
+				if piped {
+					makePiped(t, d)
+				}
+				took, err := closeUnderACall(t, d)
+				if store.Kind(err) != "unknown_outcome" {
+					t.Errorf("a write under way at Close: %v, want unknown outcome", err)
+				}
+				return took
+			})
+			if took > boundtest.Scale(closeBound) {
+				t.Errorf("returned after %v", took)
+			}
 		})
-		start := time.Now()
-		d.Close()
-		err := <-outcome
-		if took := time.Since(start); took > boundtest.Scale(closeBound) {
-			t.Errorf("returned after %v", took)
-		}
-		if store.Kind(err) != "unknown_outcome" {
-			t.Errorf("a write under way at Close: %v, want unknown outcome", err)
-		}
-	})
+	}
+}
+
+// closeUnderACall closes d beside a call that waits for its reply, and returns how long both take, and the error of the call.
+func closeUnderACall(t *testing.T, d *Driver) (took time.Duration, err error) {
+	t.Helper()
+	outcome := make(chan error, 1)
+	link := d.live.Load()
+	written := link.written.Load()
+	go func() { outcome <- writes["incr"](testContext(t), d) }()
+	eventually(t, "the command was sent", func() bool { return link.written.Load() > written })
+	start := time.Now()
+	d.Close()
+	err = <-outcome
+	return time.Since(start), err
 }
 
 func TestMuteServer_Open_EndsWithItsContext(t *testing.T) {
 	p := startPuppet(t, always(silence), always(silence))
 	for name, with := range ends {
 		before := goleak.IgnoreCurrent()
-		ctx, cancel := with(context.Background(), 20*time.Millisecond)
-		start := time.Now()
-		_, err := Opener(must(ParseURL("redis://" + p.addr))(t)).Open(ctx)
-		if took := time.Since(start); took > boundtest.Scale(closeBound) {
+		took := bestOfThree(func() time.Duration {
+			ctx, cancel := with(context.Background(), 20*time.Millisecond)
+			defer cancel()
+			start := time.Now()
+			if _, err := Opener(must(ParseURL("redis://" + p.addr))(t)).Open(ctx); store.Kind(err) != name {
+				t.Errorf("%s: %v", name, err)
+			}
+			return time.Since(start)
+		})
+		if took > boundtest.Scale(closeBound) {
 			t.Errorf("%s: took %v", name, took)
 		}
-		if store.Kind(err) != name {
-			t.Errorf("%s: %v", name, err)
-		}
-		cancel()
 		goleak.VerifyNone(t, before)
 	}
-	start := time.Now()
-	_, err := Opener(must(ParseURL("redis://" + p.addr + "?dial_timeout=30ms"))(t)).Open(testContext(t))
-	if took := time.Since(start); store.Kind(err) != "unavailable" || took > boundtest.Scale(closeBound) {
-		t.Errorf("dial_timeout: %v after %v", err, took)
+	took := bestOfThree(func() time.Duration {
+		start := time.Now()
+		_, err := Opener(must(ParseURL("redis://" + p.addr + "?dial_timeout=30ms"))(t)).Open(testContext(t))
+		if store.Kind(err) != "unavailable" {
+			t.Errorf("dial_timeout: %v", err)
+		}
+		return time.Since(start)
+	})
+	if took > boundtest.Scale(closeBound) {
+		t.Errorf("dial_timeout: after %v", took)
 	}
 }
 
@@ -446,24 +479,39 @@ func TestHostileReplies_BreakTheConnection_NotTheProcess(t *testing.T) {
 				t.Errorf("%.40q to a read: %v, want unavailable", reply, err)
 			}
 			calm.Store(true)
+			d.mu.Lock()
+			d.redialAt = time.Time{} // the gap has a test of its own
+			d.mu.Unlock()
 			eventually(t, "the driver recovered", func() bool { _, err := d.Has(testContext(t), "k:1"); return err == nil })
 		})
 	}
 }
 
+// rightReplies are the replies that a command may have, by operation, and mean success.
+var rightReplies = map[string][]string{
+	"set": {"+OK\r\n"}, "create": {"+OK\r\n", "_\r\n"}, "set many": {"+OK\r\n"}, "incr": {"$1\r\n\x01\r\n", "$1\r\nv\r\n"},
+	"delete": {":1\r\n"}, "touch": {":1\r\n"}, "persist": {":1\r\n"}, "swap": {":1\r\n"}, "delete many": {":1\r\n"},
+	"get": {"$1\r\n\x01\r\n", "$1\r\nv\r\n", "+OK\r\n", "+NO\r\n"}, "get many": {"$1\r\n\x01\r\n", "$1\r\nv\r\n", "+OK\r\n", "+NO\r\n", "_\r\n"},
+	"ttl": {":1\r\n"}, "has": {":1\r\n"}, "is absent": {":1\r\n"}, "list": {"*2\r\n$1\r\n0\r\n*0\r\n"}, "entry": {"*2\r\n$1\r\na\r\n:1\r\n"},
+}
+
 func TestRepliesOfAnotherType_AreErrors(t *testing.T) {
-	for _, reply := range []string{":1\r\n", "+OK\r\n", "$1\r\nv\r\n", "*0\r\n", "*1\r\n:1\r\n", "*2\r\n_\r\n_\r\n", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "%1\r\n+a\r\n+b\r\n", "#t\r\n", ",1.5\r\n", "_\r\n", "(1\r\n"} {
+	for _, reply := range []string{
+		":1\r\n", "+OK\r\n", "+NO\r\n", "$1\r\nv\r\n", "$1\r\n\x01\r\n", "*0\r\n", "*1\r\n:1\r\n", "*2\r\n_\r\n_\r\n", "*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+		"*2\r\n$1\r\na\r\n:1\r\n", "*2\r\n$1\r\n0\r\n*0\r\n", "%1\r\n+a\r\n+b\r\n", "#t\r\n", ",1.5\r\n", "_\r\n", "(1\r\n",
+	} {
 		p := startPuppet(t, nil, always(reply))
 		d, ctx := openURL(t, "redis://"+p.addr), testContext(t)
-		for name, op := range writes {
-			if err := op(ctx, d); err != nil && store.Kind(err) != "unknown_outcome" && store.Kind(err) != "invalid" {
-				t.Errorf("%q to %s: %v", reply, name, err)
+		check := func(name string, err error, kinds ...string) {
+			if right := slices.Contains(rightReplies[name], reply); right != (err == nil) || err != nil && !slices.Contains(kinds, store.Kind(err)) {
+				t.Errorf("%q to %s: %v (%s)", reply, name, err, store.Kind(err))
 			}
 		}
+		for name, op := range writes {
+			check(name, op(ctx, d), "unknown_outcome", "invalid")
+		}
 		for name, op := range reads {
-			if err := op(ctx, d); err != nil && store.Kind(err) != "unavailable" && store.Kind(err) != "not_found" {
-				t.Errorf("%q to %s: %v", reply, name, err)
-			}
+			check(name, op(ctx, d), "unavailable", "not_found")
 		}
 	}
 }
@@ -490,8 +538,12 @@ func TestErrorReplies_HaveKinds(t *testing.T) {
 		d, ctx := openURL(t, "redis://"+p.addr), testContext(t)
 		for _, ops := range []map[string]func(context.Context, *Driver) error{reads, writes} {
 			for name, op := range ops {
-				if err := op(ctx, d); store.Kind(err) != want {
+				err := op(ctx, d)
+				if store.Kind(err) != want {
 					t.Errorf("%q to %s: %v, want %s", reply, name, err, want)
+				}
+				if strings.HasPrefix(reply, "-MOVED") && !strings.Contains(err.Error(), "not to a cluster") {
+					t.Errorf("%q to %s: %v", reply, name, err)
 				}
 			}
 		}
@@ -552,12 +604,59 @@ func TestDeadServer_IsDialedTwiceASecondAtMost(t *testing.T) {
 	d := openURL(t, "redis://"+p.addr)
 	dead.Store(true)
 	before := p.dials.Load()
-	start := time.Now()
-	for time.Since(start) < 1200*time.Millisecond {
-		d.Get(testContextShort(t), "k:1")
+	wantThreeDialsInTwoGaps(t, p, func() { d.Get(testContextShort(t), "k:1") })
+	if dials := p.dials.Load(); dials < before+3 {
+		t.Errorf("%d dials, want 3", dials-before)
 	}
-	if dials := p.dials.Load() - before; dials < 2 || dials > 4 {
-		t.Errorf("%d dials in %v", dials, time.Since(start))
+}
+
+func TestErrorReply_WithThePasswordForItsFirstWord_HasItsKind(t *testing.T) {
+	p := startPuppet(t, nil, always("-OOM command not allowed\r\n"))
+	d := openURL(t, "redis://:OOM@"+p.addr)
+	if err := d.Set(testContext(t), "k:1", nil, 0); store.Kind(err) != "full" {
+		t.Errorf("%v, want full", err)
+	}
+}
+
+// wantThreeDialsInTwoGaps calls until the server was dialed three times more.
+func wantThreeDialsInTwoGaps(t *testing.T, p *puppet, call func()) {
+	t.Helper()
+	before := p.dials.Load()
+	var start time.Time // of the first dial, or before
+	deadline := time.Now().Add(30 * time.Second)
+	for last := time.Now(); p.dials.Load() < before+3; last = time.Now() {
+		if call(); start.IsZero() && p.dials.Load() > before {
+			start = last
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d dials, want 3", p.dials.Load()-before)
+		}
+	}
+	if took := time.Since(start); took < 2*redialGap {
+		t.Errorf("three dials in %v, want at least %v", took, 2*redialGap)
+	}
+}
+
+func TestServerThatGreetsAndHangsUp_IsDialedTwiceASecondAtMost(t *testing.T) {
+	for _, hangs := range []string{"GET", "PING"} {
+		t.Run("after "+hangs, func(t *testing.T) {
+			t.Parallel()
+			var mean atomic.Bool
+			p := startPuppet(t, nil, always(hangUp))
+			p.ping.Store(func() string {
+				if mean.Load() && hangs == "PING" {
+					return "+PONG\r\n" + hangUp
+				}
+				return "+PONG\r\n"
+			})
+			d := openURL(t, "redis://"+p.addr)
+			mean.Store(true)
+			wantThreeDialsInTwoGaps(t, p, func() {
+				if _, err := d.Get(testContext(t), "k:1"); store.Kind(err) != "unavailable" {
+					t.Fatal(err)
+				}
+			})
+		})
 	}
 }
 
@@ -700,7 +799,7 @@ func TestBatch_CutInTheMiddle_NamesTheKeysWithoutAnswer(t *testing.T) {
 	})
 }
 
-func TestSilentServer_CallsGivenUp_DoNotFillTheQueue(t *testing.T) {
+func TestSilentServer_IsGivenUp_AndItsQueueFreed(t *testing.T) {
 	p := startPuppet(t, nil, func(command []string) string {
 		if command[1] == "k:pipe" {
 			return ":0\r\n"
@@ -710,44 +809,264 @@ func TestSilentServer_CallsGivenUp_DoNotFillTheQueue(t *testing.T) {
 	d := openURL(t, "redis://"+p.addr)
 	makePiped(t, d)
 	first := d.live.Load()
-	// Long before the client's own ping gives up, after eleven seconds.
-	for range 4 * maxSilent {
-		if first.isDead() {
-			break
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-		d.Set(ctx, "k:1", nil, 0)
-		cancel()
+	start := time.Now()
+	giveUp(t, d, 2*maxCalls, "k:1")
+	// Long before the client's own ping gives up.
+	eventually(t, "the connection was given up", first.dead.Load)
+	if took := time.Since(start); took < maxSilence {
+		t.Errorf("given up after %v, want no less than %v", took, maxSilence)
 	}
-	if !first.isDead() {
-		t.Error("the silent connection was not given up")
-	}
-	if held := len(d.slots); held >= maxSilent {
-		t.Errorf("%d calls are still in the queue", held)
+	if held := first.commands.Load(); held != 0 {
+		t.Errorf("%d commands are held after the end of the connection", held)
 	}
 }
 
-func TestSlowServer_RepliesAfterAll_FreeTheQueue(t *testing.T) {
-	release := make(chan struct{})
+// giveUp makes calls that are cancelled when as many as may be were sent.
+func giveUp(t *testing.T, d *Driver, calls int, key string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(testContext(t))
+	var wait sync.WaitGroup
+	for range calls {
+		wait.Go(func() {
+			if err := d.Set(ctx, key, nil, 0); err == nil {
+				t.Error("a write without a reply was confirmed")
+			}
+		})
+	}
+	link := d.live.Load()
+	eventually(t, "the calls were sent", func() bool { return link.written.Load()-link.answered.Load() >= maxCalls })
+	cancel()
+	wait.Wait()
+}
+
+// startSlow answers nothing while held, and everything once released.
+func startSlow(t *testing.T) (d *Driver, p *puppet, release func()) {
+	held := make(chan struct{})
+	p = startPuppet(t, nil, func(command []string) string {
+		if command[1] != "k:pipe" {
+			<-held
+		}
+		if command[0] == "SET" {
+			return "+OK\r\n"
+		}
+		return ":0\r\n"
+	})
+	release = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	d = openURL(t, "redis://"+p.addr)
+	makePiped(t, d)
+	return d, p, release
+}
+
+func TestSlowServer_FirstCallAfterItsRecovery_Succeeds(t *testing.T) {
+	d, p, release := startSlow(t)
+	giveUp(t, d, maxCalls+200, "k:1")
+	if held := len(d.slots); held != maxCalls {
+		t.Errorf("%d slots are held, want %d: the commands are still in the queue", held, maxCalls)
+	}
+	release()
+	if err := d.Set(testContext(t), "k:2", nil, 0); err != nil {
+		t.Errorf("the first call after the recovery: %v", err)
+	}
+	eventually(t, "the slots are free", func() bool {
+		return len(d.slots) == 0 && d.live.Load().commands.Load() == 0
+	})
+	if p.dials.Load() != 1 {
+		t.Errorf("%d dials: a slow server is not a dead one", p.dials.Load())
+	}
+}
+
+// A server that always answers too late answers all the same: what was given up leaves the queue as it does.
+func TestSlowServer_CallsGivenUpAllTheTime_HoldNoMoreSlotsThanWaitForReplies(t *testing.T) {
+	step := make(chan struct{})
 	p := startPuppet(t, nil, func(command []string) string {
-		if command[1] == "k:slow" {
-			<-release
+		if command[1] != "k:pipe" {
+			<-step
 		}
 		return ":0\r\n"
 	})
 	d := openURL(t, "redis://"+p.addr)
+	t.Cleanup(func() { close(step) })
 	makePiped(t, d)
-	for range 10 {
-		if _, err := d.Has(testContextShort(t), "k:slow"); store.Kind(err) != "timeout" {
-			t.Fatal(err)
+	l := d.live.Load()
+	const behind = 3
+	for i := range maxCalls + 50 {
+		ctx, cancel := context.WithCancel(testContext(t))
+		done := make(chan struct{})
+		go func() { d.Has(ctx, "k:1"); close(done) }()
+		written := l.answered.Load() + int64(min(i, behind)) + 1
+		eventuallySoon(t, "the command was sent", func() bool { return l.written.Load() >= written })
+		cancel()
+		<-done
+		if held, waiting := len(d.slots), l.written.Load()-l.answered.Load(); int64(held) < waiting {
+			t.Fatalf("%d slots are held, and %d commands wait for replies", held, waiting)
+		}
+		if i < behind {
+			continue
+		}
+		answered := l.answered.Load()
+		step <- struct{}{}
+		eventuallySoon(t, "a reply came", func() bool { return l.answered.Load() > answered })
+		eventuallySoon(t, "its slot was given back", func() bool { return len(d.slots) <= behind+1 })
+	}
+}
+
+// eventuallySoon is eventually for what takes microseconds.
+func eventuallySoon(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(20 * time.Microsecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited in vain until %s", what)
+		case <-tick.C:
 		}
 	}
-	if len(d.slots) != 10 {
-		t.Errorf("%d slots are held, want 10: the commands are still in the queue", len(d.slots))
+}
+
+func TestCallsGivenUpBeforeTheyWereSent_HoldNoSlotForLong(t *testing.T) {
+	d := openURL(t, redistest.Shared(t).URL())
+	makePiped(t, d)
+	first := d.live.Load()
+	for range maxCalls {
+		ctx, cancel := context.WithCancel(context.Background())
+		c, err := d.begin(ctx, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		c.leave(d.client.Do(c.handed, d.client.B().Ping().Build()).NonRedisError())
 	}
-	close(release)
-	eventually(t, "the slots are free", func() bool { d.Has(testContext(t), "k:1"); return len(d.slots) == 0 && d.commands.Load() == 0 })
+	if err := d.Set(testContext(t), "k:1", nil, 0); err != nil || d.live.Load() != first {
+		t.Errorf("%v, or the connection was given up", err)
+	}
+}
+
+func TestManyCancelledAtOnce_HurtNobodyElse(t *testing.T) {
+	d, p, release := startSlow(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wait, others sync.WaitGroup
+	for range 400 {
+		wait.Go(func() { d.Has(ctx, "k:1") })
+	}
+	for range 20 {
+		others.Go(func() {
+			if err := d.Set(testContext(t), "k:2", nil, 0); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	link := d.live.Load()
+	eventually(t, "all is sent", func() bool { return link.commands.Load() == 420 })
+	cancel()
+	wait.Wait()
+	release()
+	others.Wait()
 	if p.dials.Load() != 1 {
-		t.Errorf("%d dials: a slow server is not a dead one", p.dials.Load())
+		t.Errorf("%d dials, want 1", p.dials.Load())
+	}
+}
+
+func TestFirstMeeting_CancellationOfOneCall_DoesNotBreakTheOther(t *testing.T) {
+	p := startPuppet(t, nil, func(command []string) string {
+		if command[1] == "k:slow" {
+			return silence
+		}
+		return "+OK\r\n"
+	})
+	d := openURL(t, "redis://"+p.addr)
+	link := d.live.Load()
+	written := link.written.Load()
+	ctx, cancel := context.WithCancel(testContext(t))
+	var wait sync.WaitGroup
+	wait.Go(func() { d.Get(ctx, "k:slow") })
+	eventually(t, "the first call was sent", func() bool { return link.written.Load() > written })
+	wait.Go(func() {
+		if err := d.Set(testContext(t), "k:1", nil, 0); err != nil {
+			t.Errorf("the other call: %v", err)
+		}
+	})
+	eventually(t, "the other call has begun", func() bool { return len(d.slots) == 2 })
+	if _, err := d.Get(testContextShort(t), "k:1"); store.Kind(err) != "timeout" {
+		t.Errorf("a call that waits for the first one: %v, want timeout", err)
+	}
+	cancel()
+	wait.Wait()
+}
+
+// Calls take a connection, and it breaks before they reach the client, which then has none.
+func TestConnectionThatBreaksUnderACall_AndIsNotMadeAnew_EndsTheCallAtOnce(t *testing.T) {
+	var mute atomic.Bool
+	p := startPuppet(t, func(command []string) string {
+		switch {
+		case mute.Load():
+			return silence
+		case command[0] == "HELLO":
+			return helloReply
+		}
+		return "+OK\r\n"
+	}, always(":1\r\n"))
+	d := openURL(t, "redis://"+p.addr)
+	makePiped(t, d)
+	stale := must(d.begin(testContext(t), 1))(t)
+	queued := must(d.begin(testContext(t), 1))(t)
+	mute.Store(true)
+	stale.link.Close()
+	link := stale.link
+	eventually(t, "the client has noticed", func() bool {
+		r := d.client.Do(testContext(t), d.client.B().Del().Key("k:1").Build())
+		return errors.Is(r.NonRedisError(), errStale)
+	})
+	// The connection is made anew by a call that comes later, but not before these have left.
+	var wait sync.WaitGroup
+	wait.Go(func() { d.Delete(testContextShort(t), "k:1") })
+	eventually(t, "the new connection is wanted", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.dialing != nil })
+	for _, c := range []call{stale, queued} {
+		start := time.Now()
+		err := d.client.Do(c.handed, d.client.B().Del().Key("k:1").Build()).NonRedisError()
+		c.leave(err)
+		if took := time.Since(start); took > boundtest.Scale(closeBound) {
+			t.Errorf("returned after %v", took)
+		}
+		if kind := store.Kind(d.writeError(context.Background(), err)); kind != "unavailable" {
+			t.Errorf("%v (%s), want unavailable: nothing was sent", err, kind)
+		}
+	}
+	wait.Wait()
+	select {
+	case <-link.gone:
+	case <-testContext(t).Done():
+		t.Error("the calls have left, and the link does not know")
+	}
+	eventually(t, "the server is dialed", func() bool { return p.dials.Load() == 2 })
+}
+
+// A deadliner records the latest deadline that the client sets.
+type deadliner struct {
+	net.Conn
+	latest atomic.Int64
+}
+
+func (c *deadliner) SetDeadline(at time.Time) error {
+	c.latest.Store(at.UnixNano())
+	return c.Conn.SetDeadline(at)
+}
+
+func TestCallWithMoreThanTenSeconds_KeepsThem(t *testing.T) {
+	p := startPuppet(t, nil, always(":1\r\n"))
+	d := openURL(t, "redis://"+p.addr)
+	link := d.live.Load()
+	conn := &deadliner{Conn: link.Conn}
+	link.Conn = conn
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
+	defer cancel()
+	if _, err := d.Has(ctx, "k:1"); err != nil {
+		t.Fatal(err)
+	}
+	want, _ := ctx.Deadline()
+	if got := time.Unix(0, conn.latest.Load()); !got.Equal(want.Truncate(0)) {
+		t.Errorf("the connection ends at %v, the context at %v", got, want)
 	}
 }

@@ -1,16 +1,23 @@
 package redisstore
 
 import (
+	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// maxSilent is how many calls in a row may be given up on a link without any reply: then the server is taken for dead.
-const maxSilent = 256
+// maxSilence is how long a server may leave commands of calls that were given up without any reply before it is taken for
+// dead.
+const maxSilence = time.Second
 
-var errUnasked = errors.New("the server answered what nobody asked")
+var (
+	errUnasked = errors.New("the server answered what nobody asked")
+	errHungUp  = errors.New("the server takes connections and closes them before it answers a command")
+)
 
 // An errHandshake is an error of a link before its handshake was over: no command of a caller has been sent on it.
 type errHandshake struct{ cause error }
@@ -22,22 +29,34 @@ func (e *errHandshake) Error() string { return e.cause.Error() }
 type link struct {
 	net.Conn
 	driver *Driver
+	dialed time.Time
 
 	in, out  frames
 	written  atomic.Int64 // commands
 	answered atomic.Int64 // replies
+	greeted  atomic.Int64 // of them, before any caller used the link
+	commands atomic.Int64 // of calls that are or may be in the client
 	ready    atomic.Bool  // the handshake is over
 	piped    atomic.Bool  // the client reads replies on a goroutine of its own, so that calls notice the end of their context
-	turn     atomic.Int64 // changes when a call that reads its own reply begins, ends or is cut
+	dead     atomic.Bool
 
-	owing     atomic.Bool // owed > 0
-	mu        sync.Mutex
-	dead      bool
-	owed      int   // slots of calls that were given up and may still be in the queue of the client
-	owedCmds  int64 // their commands
-	owedUntil int64 // the queue has passed them once this many replies have come
-	silent    int   // calls given up since the last reply
-	heard     int64 // replies when the last call was given up
+	alone   chan struct{} // held by a call that reads its own reply; all others wait until it is done
+	gone    chan struct{} // closed once the link is dead and no call that began on it is in the client any more
+	goneNow sync.Once
+
+	mu      sync.Mutex
+	owed    []owed
+	watched bool
+}
+
+// An owed is a call that left without its replies: its commands may still be in the queue of the client, and it keeps its slot.
+type owed struct {
+	until    int64 // the queue has passed them once this many replies have come
+	commands int64
+}
+
+func newLink(conn net.Conn, d *Driver) *link {
+	return &link{Conn: conn, driver: d, dialed: time.Now(), alone: make(chan struct{}, 1), gone: make(chan struct{})}
 }
 
 // Write sends commands.
@@ -69,8 +88,12 @@ func (l *link) Read(p []byte) (int, error) {
 	return n, l.explain(err)
 }
 
-// explain marks errors of the handshake. Deadlines are not told from other errors there: the client would hide the mark.
+// explain marks errors of the handshake. Deadlines are not told from other errors there: the client would hide the mark. A
+// link that a deadline ended, that of a call, was not broken by the server.
 func (l *link) explain(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		l.cut()
+	}
 	if err == nil || l.ready.Load() {
 		return err
 	}
@@ -81,70 +104,115 @@ func (l *link) progress(answered int64) {
 	if !l.ready.Load() && answered == l.written.Load() {
 		l.ready.Store(true)
 	}
-	if l.owing.Load() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if answered >= l.owedUntil {
-			l.settle()
-		}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	passed := 0
+	for passed < len(l.owed) && l.owed[passed].until <= answered {
+		passed++
+	}
+	l.settle(passed)
+}
+
+// settle gives back what the first n of the calls that were given up hold.
+func (l *link) settle(n int) {
+	for _, o := range l.owed[:n] {
+		l.release(o.commands)
+	}
+	if l.owed = l.owed[n:]; len(l.owed) == 0 {
+		l.owed = nil
 	}
 }
 
-// Close breaks the connection: the client fails what waits on it.
-func (l *link) Close() error {
+// release ends a call for the link, and gives its slot back.
+func (l *link) release(commands int64) {
+	l.forget(commands)
+	<-l.driver.slots
+}
+
+// forget ends a call for the link.
+func (l *link) forget(commands int64) {
+	if l.commands.Add(-commands) == 0 {
+		l.leftAll()
+	}
+}
+
+// leftAll closes gone if it is time. A call that begins counts its commands before it looks whether the link is still live.
+func (l *link) leftAll() {
+	if l.dead.Load() && l.driver.live.Load() != l && l.commands.Load() == 0 {
+		l.goneNow.Do(func() { close(l.gone) })
+	}
+}
+
+// abandon keeps the slot of a call that left without its replies until the queue of the client has passed its commands: those
+// in the queue belong to calls that are counted, so that after as many replies they all have passed.
+func (l *link) abandon(commands int64) {
 	l.mu.Lock()
-	l.dead = true
-	l.settle()
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	if l.dead.Load() {
+		l.release(commands)
+		return
+	}
+	l.owed = append(l.owed, owed{until: l.commands.Load() + l.answered.Load(), commands: commands})
+	if !l.watched {
+		l.watched = true
+		l.watch()
+	}
+}
+
+// watch breaks the link if it stays silent. It also frees calls that were given up before their commands reached the queue:
+// these add to the replies that the calls behind them wait for, but get none.
+func (l *link) watch() {
+	before := l.answered.Load()
+	time.AfterFunc(maxSilence, func() {
+		l.mu.Lock()
+		answered := l.answered.Load()
+		if answered == l.written.Load() {
+			l.settle(len(l.owed))
+		}
+		l.watched = len(l.owed) > 0
+		again := l.watched
+		l.mu.Unlock()
+		switch {
+		case again && answered == before:
+			l.cut()
+		case again:
+			l.watch()
+		}
+	})
+}
+
+// Close breaks the connection: the client fails what waits on it. The client calls it where the server broke it. One that does
+// so again and again before it answers anything is not asked more often than one that is away.
+func (l *link) Close() error {
+	if !l.dead.Load() && l.answered.Load() == l.greeted.Load() {
+		l.driver.pause(l.dialed.Add(redialGap), l.driver.unreachable(errHungUp))
+	}
+	return l.cut()
+}
+
+// cut is Close for a link that the driver itself gives up.
+func (l *link) cut() error {
+	l.dead.Store(true)
 	l.driver.live.CompareAndSwap(l, nil)
+	l.mu.Lock()
+	l.settle(len(l.owed))
+	l.mu.Unlock()
+	l.leftAll()
 	return l.Conn.Close()
 }
 
-func (l *link) isDead() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.dead
-}
-
-// settle gives back the slots of calls that were given up.
-func (l *link) settle() {
-	for range l.owed {
-		<-l.driver.slots
+// join waits until no call on the link reads its own reply, and keeps others from doing so.
+func (l *link) join(ctx context.Context) error {
+	select {
+	case l.alone <- struct{}{}:
+		return nil
+	default:
 	}
-	l.driver.commands.Add(-l.owedCmds)
-	l.owed, l.owedCmds = 0, 0
-	l.owing.Store(false)
-}
-
-// abandon keeps the slot of a call that left without its reply until the queue of the client has passed its commands.
-func (l *link) abandon(commands int) {
-	l.mu.Lock()
-	l.owed++
-	l.owedCmds += int64(commands)
-	if l.dead {
-		l.settle()
-		l.mu.Unlock()
-		return
-	}
-	l.owing.Store(true)
-	l.owedUntil = l.written.Load() + l.driver.commands.Load()
-	answered := l.answered.Load()
-	if l.heard != answered {
-		l.heard, l.silent = answered, 0
-	}
-	l.silent++
-	silent := l.silent >= maxSilent
-	l.mu.Unlock()
-	if silent {
-		l.Close()
-	}
-}
-
-// cut returns a function that breaks the link if the call of that turn still reads its reply.
-func (l *link) cut(turn int64) func() {
-	return func() {
-		if l.turn.CompareAndSwap(turn, turn+1) {
-			l.Close()
-		}
+	l.driver.crowded.Store(true)
+	select {
+	case l.alone <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return &notSent{l.driver.ended(ctx)}
 	}
 }

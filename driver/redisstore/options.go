@@ -52,6 +52,9 @@ type Options struct {
 var errURL = store.Errorf(store.ErrInvalid,
 	"invalid Redis URL: want redis://[user:password@]host[:port][/db][?parameter=value], with %%-encoded special characters")
 
+// errNoPassword does not say the user: it is the password of someone who forgot the colon before it.
+var errNoPassword = invalid("a Redis URL has a user without password: want user:password@, :password@ or, for a user that has none, user:@")
+
 // ParseURL returns the options that a URL stands for, in one of the forms that the package comment lists. No error repeats a secret.
 func ParseURL(raw string) (*Options, error) {
 	u, err := url.Parse(raw)
@@ -66,8 +69,11 @@ func ParseURL(raw string) (*Options, error) {
 	if err := o.setTarget(u); err != nil {
 		return nil, err
 	}
+	var hasPassword bool
 	o.Username = u.User.Username()
-	o.Password, _ = u.User.Password()
+	if o.Password, hasPassword = u.User.Password(); o.Username != "" && !hasPassword {
+		return nil, errNoPassword
+	}
 	if err := o.setParameters(u.RawQuery); err != nil {
 		return nil, err
 	}
@@ -90,7 +96,7 @@ func (o *Options) setTarget(u *url.URL) error {
 		return invalid("unknown scheme of a Redis URL: want redis, rediss, valkey, valkeys or redis+unix")
 	}
 	host, port := u.Hostname(), u.Port()
-	if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, ":[]/?#@% ") {
+	if !validHost(host) {
 		return errURL
 	}
 	if host != "" || port != "" {
@@ -155,9 +161,29 @@ func (o *Options) setParameters(query string) error {
 	return nil
 }
 
+func validHost(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil || !strings.ContainsAny(host, ":[]/?#@% ")
+}
+
+// validAddress reports whether Address is one. Any other text may be a URL, with a password, and is not repeated.
+func (o *Options) validAddress() bool {
+	if o.Address == "" || o.unix() {
+		return true
+	}
+	host, port, err := net.SplitHostPort(o.Address)
+	if err != nil || !validHost(host) {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
 // check reports what no server would accept, so that it shows before anything is dialed.
 func (o *Options) check() error {
 	switch {
+	case !o.validAddress():
+		return invalid("the address of a Redis server must be host:port or, for a unix socket, an absolute path; ParseURL takes URLs")
 	case !o.TLS && (o.CAFile != "" || o.CertFile != "" || o.KeyFile != "" || o.ServerName != ""):
 		return invalid("ca, cert, key and server_name need TLS: use a rediss:// URL")
 	case o.TLS && o.unix():
@@ -213,7 +239,7 @@ func (o *Options) tlsConfig() (*tls.Config, error) {
 	}
 	host, _, err := net.SplitHostPort(o.Address)
 	if err != nil {
-		return nil, invalid("address %q: want host:port", o.Address)
+		return nil, err // check does not let this happen
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: orElse(o.ServerName, host)}
 	if o.CAFile != "" {
@@ -239,6 +265,9 @@ func (o *Options) tlsConfig() (*tls.Config, error) {
 // Redacted returns the options as a URL without the password, for messages.
 func (o *Options) Redacted() string {
 	full := o.withDefaults()
+	if !full.validAddress() {
+		full.Address = "xxxxx"
+	}
 	u := url.URL{Scheme: "redis", Host: full.Address, Path: fmt.Sprintf("/%d", full.DB)}
 	query := url.Values{}
 	switch {
@@ -251,7 +280,7 @@ func (o *Options) Redacted() string {
 	if full.Password != "" {
 		u.User = url.UserPassword(full.Username, "xxxxx")
 	} else if full.Username != "" {
-		u.User = url.User(full.Username)
+		u.User = url.UserPassword(full.Username, "")
 	}
 	for name, v := range map[string]string{
 		"ca": full.CAFile, "cert": full.CertFile, "key": full.KeyFile, "server_name": full.ServerName, "client_name": full.ClientName,

@@ -25,7 +25,7 @@ func TestParseURL(t *testing.T) {
 		"redis://h?db=4":                  {Address: "h:6379", DB: 4},
 		"redis://u:p%40%3A%2F%23@h:1/0":   {Address: "h:1", Username: "u", Password: "p@:/#"},
 		"redis://:p@h":                    {Address: "h:6379", Password: "p"},
-		"redis://u@h":                     {Address: "h:6379", Username: "u"},
+		"redis://u:@h":                    {Address: "h:6379", Username: "u"},
 		"redis://h?dial_timeout=250ms":    {Address: "h:6379", DialTimeout: 250 * time.Millisecond},
 		"redis://h?client_name=app-1":     {Address: "h:6379", ClientName: "app-1"},
 		"rediss://h":                      {Address: "h:6379", TLS: true},
@@ -82,6 +82,9 @@ func TestParseURL_Mistakes_AreInvalidAndTellWhatToDo(t *testing.T) {
 		"redis://user:hunter2 \x00@h":       "%-encoded",
 		"redis://user:hunter2@h:hunter2":    "%-encoded",
 		"redis://user:hunter2@h?x=y":        "unknown parameter",
+		"redis://hunter2@h":                 "user without password",
+		"redis+unix://hunter2@/s":           "user without password",
+		"redis://h:65536":                   "host:port",
 		"redis://user:hunter2@h/x":          "must be a number",
 		"redis://user:hunter2@h?db=1&db=2":  "twice",
 		"rediss://user:hunter2@h?cert=only": "both or none",
@@ -99,6 +102,26 @@ func TestOptions_MadeInGo_AreChecked(t *testing.T) {
 	for _, o := range []Options{{DB: -1}, {DialTimeout: -1}, {ClientName: "a\nb"}, {CAFile: "x"}, {Address: "/s", TLS: true}, {Address: "h", TLS: true}} {
 		if _, err := Opener(&o).Open(testContext(t)); store.Kind(err) != "invalid" {
 			t.Errorf("%v: %v, want invalid", o, err)
+		}
+	}
+}
+
+func TestOptions_AddressThatIsNone_IsInvalidAndNotRepeated(t *testing.T) {
+	for _, address := range []string{"redis://u:hunter2@h", "redis://u:hunter2@h:6379", "u:hunter2@h:1", "hunter2", "h:hunter2", "hunter2:", "h:70000", "hunter2/x:1"} {
+		for _, tls := range []bool{false, true} {
+			o := Options{Address: address, TLS: tls}
+			_, err := Opener(&o).Open(testContext(t))
+			if store.Kind(err) != "invalid" || !strings.Contains(err.Error(), "host:port") {
+				t.Errorf("%s: %v, want invalid", address, err)
+			}
+			if text := fmt.Sprint(err, o, Opener(&o).Connection); strings.Contains(text, "hunter2") {
+				t.Errorf("%s is repeated: %s", address, text)
+			}
+		}
+	}
+	for _, address := range []string{"", "h:1", "/s", "[::1]:1", "[fe80::1%eth0]:6379", ":6379"} {
+		if err := (&Options{Address: address}).check(); err != nil {
+			t.Errorf("%s: %v", address, err)
 		}
 	}
 }

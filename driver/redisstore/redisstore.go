@@ -30,6 +30,10 @@
 // at most twice a second while the server is away. Reads are sent once more when the connection broke under them. A write is
 // never sent twice; one whose reply was lost answers [store.ErrUnknownOutcome].
 //
+// A call ends with its context, whatever the server does. A connection on which nothing was answered for a minute is given up,
+// and the calls that wait on it fail, even those that have more time. So is one on which nothing is answered for a second after
+// a call ended without its reply.
+//
 // # Caveats
 //
 //   - What survives a crash or a failover is up to the configuration of the server. Replication is asynchronous.
@@ -39,6 +43,8 @@
 //   - List walks the whole database, however small the prefix, some ten thousands of keys a call: give listings a database of
 //     their own if the rest is large. It may name a key twice while the database grows or shrinks.
 //   - A value is transferred before its length is known. Asking first would cost every Get a script, a third of its speed.
+//   - The driver speaks to one server, not to a cluster: a node of a cluster answers [store.ErrUnavailable]. Nor does it ask
+//     sentinels for the primary.
 //   - The server must allow the commands of scripts (EVALSHA, EVAL) to the user.
 package redisstore
 
@@ -71,16 +77,15 @@ type Driver struct {
 	closing context.Context // ends when Close begins
 	cancel  context.CancelFunc
 
-	slots    chan struct{} // one for each call that is or may be in the queue of the client
-	commands atomic.Int64  // of those calls
-	crowded  atomic.Bool   // calls have met: connections are piped from their first call on
-	live     atomic.Pointer[link]
-	latest   atomic.Pointer[link] // dialed last, perhaps still shaking hands
+	slots   chan struct{} // one for each call that is or may be in the queue of the client
+	crowded atomic.Bool   // calls have met: connections are piped from their first call on
+	live    atomic.Pointer[link]
+	latest  atomic.Pointer[link] // dialed last, perhaps still shaking hands
 
 	mu       sync.Mutex
 	dialing  *attempt // nil: none under way
 	redialAt time.Time
-	lastErr  error // of the attempt before redialAt
+	lastErr  error // why nothing dials before redialAt
 }
 
 // Opener returns an opener for o; nil means defaults. Openers of equal options name the same connection, and share one driver
@@ -119,6 +124,7 @@ func open(ctx context.Context, to target) (*Driver, error) {
 			SelectDB:            to.DB,
 			ClientName:          to.ClientName,
 			Dialer:              net.Dialer{Timeout: to.DialTimeout},
+			ConnWriteTimeout:    maxWait,
 			TLSConfig:           config,
 			DialCtxFn:           d.dial,
 			ForceSingleClient:   true,
@@ -142,7 +148,10 @@ func (d *Driver) await(ctx context.Context, opened chan error) (*Driver, error) 
 			d.Close()
 			return nil, d.unreachable(err)
 		}
-		d.publish()
+		if err := d.publish(); err != nil {
+			d.Close()
+			return nil, d.unreachable(err)
+		}
 		return d, nil
 	case <-ctx.Done():
 		d.breakLinks()
@@ -161,7 +170,7 @@ func (d *Driver) breakLinks() {
 	l := d.latest.Load()
 	d.mu.Unlock()
 	if l != nil {
-		l.Close()
+		l.cut()
 	}
 }
 
@@ -204,10 +213,15 @@ func payload(m rueidis.RedisMessage, err error) ([]byte, error) {
 		return nil, err
 	}
 	v, err := m.AsBytes()
-	if v == nil && err == nil {
+	switch {
+	case err != nil:
+		return nil, err
+	case !m.IsString(): // the text of a number, for one
+		return nil, errUnasked
+	case v == nil:
 		v = []byte{}
 	}
-	return v, err
+	return v, nil
 }
 
 // missOr is readError for commands that answer nil where there is no key.
@@ -274,10 +288,19 @@ func (d *Driver) Has(ctx context.Context, key string) (bool, error) {
 
 // Set writes value and expiry together.
 func (d *Driver) Set(ctx context.Context, key string, v []byte, ttl time.Duration) error {
-	if err := d.do(ctx, d.set(key, v, ttl)).Error(); err != nil {
+	if err := confirmed(d.do(ctx, d.set(key, v, ttl))); err != nil {
 		return d.writeError(ctx, err)
 	}
 	return nil
+}
+
+// confirmed takes nothing but OK for the success of a command that answers OK.
+func confirmed(result rueidis.RedisResult) error {
+	text, err := result.ToString()
+	if err == nil && text != "OK" {
+		return errUnasked
+	}
+	return err
 }
 
 // set does not copy v: a value never changes once it is here.
@@ -363,7 +386,7 @@ func (d *Driver) setAbsent(ctx context.Context, key string, v []byte, ttl time.D
 	if ttl > 0 {
 		completed = command.PxMilliseconds(milliseconds(ttl)).Build
 	}
-	err := d.do(ctx, completed()).Error()
+	err := confirmed(d.do(ctx, completed()))
 	switch {
 	case err == nil:
 		return true, nil
@@ -385,7 +408,7 @@ func (d *Driver) Incr(ctx context.Context, key string, delta, initial float64, t
 		}
 		return 0, store.ErrOutOfRange
 	}
-	stored, err := message.AsBytes()
+	stored, err := payload(message, nil)
 	if err != nil {
 		return 0, d.writeError(ctx, err)
 	}

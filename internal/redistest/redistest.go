@@ -32,6 +32,9 @@ const (
 // startTimeout bounds the wait for a server to answer, generous because the race detector and busy machines are slow.
 const startTimeout = 30 * time.Second
 
+// restartTimeout bounds how long Restart tries to get its port back.
+const restartTimeout = time.Second
+
 // Options configure a server. Nil means defaults.
 type Options struct {
 	Args []string // more arguments for the server, such as "--maxmemory", "10mb"; default none
@@ -242,8 +245,15 @@ func (s *Server) kill() {
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Kill()
-	if err := s.run(); err != nil {
-		t.Fatalf("redistest: restart: %v", err)
+	// Another process may hold the port for a moment: a connection that it made may have been given it.
+	var err error
+	for deadline := time.Now().Add(restartTimeout); ; {
+		if err = s.run(); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("redistest: restart: %v", err)
+		}
 	}
 }
 

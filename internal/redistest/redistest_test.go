@@ -43,6 +43,20 @@ func TestStart_Restart_KeepsTheAddressAndForgetsTheData(t *testing.T) {
 	}
 }
 
+func TestRestart_WaitsForItsPort(t *testing.T) {
+	s := Start(t, nil)
+	s.Kill()
+	thief, err := net.Listen("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { thief.Close() })
+	s.Restart(t)
+	if got := s.Do(t, "PING"); got != "PONG" {
+		t.Errorf("PING answered %q", got)
+	}
+}
+
 func TestStart_PassesArguments(t *testing.T) {
 	s := Start(t, &Options{Args: []string{"--maxmemory", "7mb"}})
 	if got := s.Do(t, "INFO", "memory"); !strings.Contains(got, "maxmemory:7340032") {
