@@ -79,11 +79,17 @@ func (d *Driver) begin(ctx context.Context, commands int) (call, error) {
 			l.release(c.commands)
 			return call{}, err
 		}
-		if d.live.Load() == l {
+		switch {
+		case d.live.Load() != l:
+			c.exit()
+			l.forget(c.commands)
+		case ctx.Err() != nil: // the client would refuse it without saying that it did
+			c.exit()
+			l.release(c.commands)
+			return call{}, &notSent{d.ended(ctx)}
+		default:
 			return c, nil
 		}
-		c.exit()
-		l.forget(c.commands)
 	}
 }
 

@@ -10,9 +10,13 @@ import (
 	"time"
 )
 
-// maxSilence is how long a server may leave commands of calls that were given up without any reply before it is taken for
-// dead.
-const maxSilence = time.Second
+const (
+	// maxSilence is how long a server may leave commands of calls that were given up without a sign of life before it is taken
+	// for dead.
+	maxSilence = time.Second
+	// pieceSize is how much is written at a time, so that a long command shows that it goes on.
+	pieceSize = 64 << 10
+)
 
 var (
 	errUnasked = errors.New("the server answered what nobody asked")
@@ -35,6 +39,7 @@ type link struct {
 	written  atomic.Int64 // commands
 	answered atomic.Int64 // replies
 	greeted  atomic.Int64 // of them, before any caller used the link
+	signs    atomic.Int64 // of life: changes as bytes come, as a long command goes out, and when an idle link begins to wait
 	commands atomic.Int64 // of calls that are or may be in the client
 	ready    atomic.Bool  // the handshake is over
 	piped    atomic.Bool  // the client reads replies on a goroutine of its own, so that calls notice the end of their context
@@ -65,14 +70,29 @@ func (l *link) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, l.explain(err)
 	}
-	l.written.Add(int64(n))
-	n, err = l.Conn.Write(p)
+	if l.written.Add(int64(n))-int64(n) == l.answered.Load() {
+		l.signs.Add(1) // whatever it did before, the server is silent from now on at the earliest
+	}
+	n, err = l.writePieces(p)
 	return n, l.explain(err)
+}
+
+func (l *link) writePieces(p []byte) (done int, err error) {
+	for len(p)-done > pieceSize {
+		n, err := l.Conn.Write(p[done : done+pieceSize])
+		if done += n; err != nil {
+			return done, err
+		}
+		l.signs.Add(1)
+	}
+	n, err := l.Conn.Write(p[done:])
+	return done + n, err
 }
 
 // Read receives replies. A link that broke the protocol answers nothing more.
 func (l *link) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
+	l.signs.Add(int64(n))
 	replies, broken := l.in.feed(p[:n])
 	answered := l.answered.Add(int64(replies))
 	if broken == nil && answered > l.written.Load() {
@@ -162,18 +182,17 @@ func (l *link) abandon(commands int64) {
 // watch breaks the link if it stays silent. It also frees calls that were given up before their commands reached the queue:
 // these add to the replies that the calls behind them wait for, but get none.
 func (l *link) watch() {
-	before := l.answered.Load()
+	before := l.signs.Load()
 	time.AfterFunc(maxSilence, func() {
 		l.mu.Lock()
-		answered := l.answered.Load()
-		if answered == l.written.Load() {
+		if l.answered.Load() == l.written.Load() {
 			l.settle(len(l.owed))
 		}
 		l.watched = len(l.owed) > 0
 		again := l.watched
 		l.mu.Unlock()
 		switch {
-		case again && answered == before:
+		case again && l.signs.Load() == before:
 			l.cut()
 		case again:
 			l.watch()
