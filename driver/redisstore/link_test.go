@@ -51,13 +51,13 @@ func TestLink_WithoutASignOfLife_IsCut(t *testing.T) {
 		l, _ := newWire()
 		send(t, l, get)
 		l.abandon(1)
-		time.Sleep(maxSilence - 1)
+		time.Sleep(maxSilence - time.Millisecond)
 		send(t, l, get) // says nothing about the server
 		synctest.Wait()
 		if l.dead.Load() {
 			t.Error("cut too early")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		if !l.dead.Load() || len(l.driver.slots) != 0 {
 			t.Errorf("dead %v, %d slots held", l.dead.Load(), len(l.driver.slots))
