@@ -75,27 +75,31 @@ func (h *Handle) GetMany(ctx context.Context, keys []string) (map[string][]byte,
 
 // getMany returns the values of stored keys by the names that the caller gave them.
 func (h *Handle) getMany(ctx context.Context, stored []string) (map[string][]byte, error) {
+	values, err := h.values(ctx, stored)
 	found := make(map[string][]byte, len(stored))
-	if b := h.store.batcher; b != nil && len(stored) > 0 {
-		values, err := b.GetMany(ctx, stored)
-		for i, v := range values {
-			if v != nil {
-				found[h.store.name(stored[i])] = v
-			}
-		}
-		return found, h.unprefix(err)
-	}
-	err := h.each(stored, func(i int) error {
-		v, err := h.store.driver.Get(ctx, stored[i])
-		if errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		if err == nil {
+	for i, v := range values {
+		if v != nil {
 			found[h.store.name(stored[i])] = v
 		}
+	}
+	return found, err
+}
+
+// values returns the values of stored keys in their order, nil where there is none.
+func (h *Handle) values(ctx context.Context, stored []string) ([][]byte, error) {
+	if len(stored) == 0 {
+		return nil, nil
+	}
+	if b := h.store.batcher; b != nil {
+		values, err := b.GetMany(ctx, stored)
+		return values, h.unprefix(err)
+	}
+	values := make([][]byte, len(stored))
+	err := h.each(stored, func(i int) (err error) {
+		values[i], err = absentAsNil(h.store.driver.Get(ctx, stored[i]))
 		return err
 	})
-	return found, err
+	return values, err
 }
 
 // each calls do for every key and gathers what failed.
@@ -207,63 +211,4 @@ func (h *Handle) deleteMany(ctx context.Context, stored []string) (n int, err er
 		return err
 	})
 	return n, err
-}
-
-// DefaultPage is the limit of a page where none is given, or Limits.Batch where that is less.
-const DefaultPage = 100
-
-// List returns a page of about limit live keys that begin with prefix, which may be empty or end anywhere. The cursor is "" at
-// first, then the Next of the page before; a forged one is an [ErrInvalid] or another position under the same prefix. A limit
-// of 0 means [DefaultPage]; at most Limits.Batch. A page may be empty before the end, or exceed limit where the backend
-// decides. A key alive throughout is returned at least once; exactly once and in byte order where Info says Ordered. Keys that
-// no operation here could name, written by others into the backend, are left out.
-func (h *Handle) List(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
-	var c call
-	err := h.open(&c)
-	if err == nil {
-		limit, err = h.store.checkList(prefix, limit)
-	}
-	if err == nil {
-		err = h.admit(ctx, &c, OpList, prefix)
-	}
-	var page Page
-	if err == nil {
-		page, err = h.store.driver.List(c.ctx, h.store.prefix+prefix, cursor, limit)
-	}
-	if err != nil {
-		page = Page{}
-	}
-	page.Keys = h.store.names(page.Keys, prefix)
-	return page, h.end(ctx, &c, Event{Op: OpList, Key: prefix, Keys: len(page.Keys), Hit: len(page.Keys) > 0}, err)
-}
-
-// checkList checks the arguments of a listing and returns its limit.
-func (in *instance) checkList(prefix string, limit int) (int, error) {
-	if err := in.checkLength("prefix", prefix); err != nil {
-		return 0, err
-	}
-	if err := checkText("prefix", prefix); err != nil {
-		return 0, err
-	}
-	most := in.limits.Batch
-	if limit < 0 || limit > most {
-		return 0, Errorf(ErrInvalid, "invalid limit %d: want 1 to %d", limit, most)
-	}
-	if limit == 0 {
-		limit = min(DefaultPage, most)
-	}
-	return limit, nil
-}
-
-// names returns the stored keys of a page as the caller names them. It believes no driver that they begin as they should: a
-// store must not see the keys of another.
-func (in *instance) names(stored []string, prefix string) []string {
-	names := make([]string, 0, len(stored))
-	for _, k := range stored {
-		name, ours := strings.CutPrefix(k, in.prefix)
-		if ours && strings.HasPrefix(name, prefix) && len(k) <= in.limits.KeyBytes && CheckKey(name) == nil {
-			names = append(names, name)
-		}
-	}
-	return names
 }

@@ -18,6 +18,8 @@ type conn struct {
 	cancel  context.CancelFunc // ends the attempt
 	ready   chan struct{}      // closed when the attempt has ended
 	opened                     // what came of it
+	lanes   *lanes             // shared by the callers of this process
+	flights *flights           // likewise
 	closing chan struct{}      // nil until it is being closed; closed when that is done
 }
 
@@ -75,7 +77,7 @@ func (r *Registry) join(ctx context.Context, in *instance) (*conn, <-chan struct
 	}
 	c := r.conns[key]
 	if c == nil {
-		c = &conn{key: key, id: in.id}
+		c = &conn{key: key, id: in.id, lanes: newLanes(), flights: newFlights()}
 		r.conns[key] = c
 		r.start(ctx, in, c)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,7 @@ var (
 	ErrTooLarge       = value.ErrTooLarge                         // beyond a limit on size, depth or count
 	ErrFull           = errors.New("store full")                  // the store has no room and may not evict
 	ErrConflict       = errors.New("conflict")                    // other writers won every time
-	ErrAborted        = errors.New("aborted")                     // the caller chose not to write
+	ErrAborted        = errors.New("aborted")                     // a function that was to give a value gave none
 	ErrReleased       = errors.New("store is released")           // the handle was released, or its unit has ended
 	ErrUnavailable    = errors.New("store unavailable")           // cannot be reached, or is closed; nothing was written
 	ErrTimeout        = errors.New("timeout")                     // the deadline passed; nothing was written
@@ -73,6 +74,17 @@ func Kind(err error) string {
 		}
 	}
 	return "internal"
+}
+
+// Kinds returns all that [Kind] answers for an error, for tables of metrics and the like.
+func Kinds() []string {
+	var all []string
+	for _, k := range kinds {
+		if !slices.Contains(all, k.kind) {
+			all = append(all, k.kind)
+		}
+	}
+	return append(all, "internal")
 }
 
 // An Error says in which store, operation and key an error came about. [ErrNotFound] and [ErrReleased] are returned bare.

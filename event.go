@@ -21,6 +21,8 @@ const (
 	OpTouch          Op = "touch"
 	OpCompareAndSwap Op = "compare_and_swap"
 	OpIncr           Op = "incr"
+	OpUpdate         Op = "update"
+	OpFetch          Op = "fetch"
 	OpGetMany        Op = "get_many"
 	OpSetMany        Op = "set_many"
 	OpDeleteMany     Op = "delete_many"
@@ -32,6 +34,25 @@ const (
 	OpRelease Op = "release" // a unit gave its lease back
 )
 
+// Reads reports whether op shows its caller anything of a stored value, beyond whether a condition holds: for policies that
+// keep values from units.
+func (op Op) Reads() bool {
+	switch op {
+	case OpGet, OpEntry, OpGetMany, OpIncr, OpUpdate, OpFetch:
+		return true
+	}
+	return false
+}
+
+// Writes reports whether op may change, make or remove entries.
+func (op Op) Writes() bool {
+	switch op {
+	case OpSet, OpDelete, OpTouch, OpCompareAndSwap, OpIncr, OpUpdate, OpFetch, OpSetMany, OpDeleteMany:
+		return true
+	}
+	return false
+}
+
 // An Event tells [Options].Observe of one operation that has ended. Unit, Store and Key may come from a script and be of any
 // text: where Err is an [ErrStoreNotFound] or an [ErrInvalid], they make no good labels of metrics.
 type Event struct {
@@ -41,7 +62,7 @@ type Event struct {
 	Key      string        // key or prefix as the caller named it; "" for batches and for the life of a store
 	Keys     int           // number of keys in a batch, as it was asked for, or in a page; 1 for operations on one key
 	Bytes    int           // stored bytes read, or given to be written
-	Hit      bool          // the operation found an entry, or swapped one
+	Hit      bool          // the operation found an entry, or swapped one; for fetch: it computed nothing
 	Duration time.Duration // from the check of the arguments to the answer
 	Err      error         // nil when it succeeded; ErrNotFound is a miss
 }

@@ -90,16 +90,21 @@ func (h *Handle) begin(c *call, key string) error {
 	return err
 }
 
-// admit asks whether a call whose arguments are valid may be made, and gives it the timeout of the store.
-func (h *Handle) admit(ctx context.Context, c *call, op Op, key string) error {
+// permit asks whether a call whose arguments are valid may be made.
+func (h *Handle) permit(ctx context.Context, op Op, key string) error {
 	if err := h.store.writable(op); err != nil {
 		return err
 	}
-	if err := h.allow(ctx, op, key); err != nil {
-		return err
+	return h.allow(ctx, op, key)
+}
+
+// admit is permit for a call that is one step on the driver, to which it gives the timeout of the store.
+func (h *Handle) admit(ctx context.Context, c *call, op Op, key string) error {
+	err := h.permit(ctx, op, key)
+	if err == nil {
+		c.ctx, c.cancel = h.store.bound(ctx)
 	}
-	c.ctx, c.cancel = h.store.bound(ctx)
-	return nil
+	return err
 }
 
 // enter does all that comes before the driver for an operation whose one argument is a key.
@@ -116,12 +121,13 @@ func (in *instance) writable(op Op) error {
 	if !in.def.ReadOnly {
 		return nil
 	}
-	switch op {
-	case OpSet, OpDelete, OpTouch, OpCompareAndSwap, OpIncr, OpSetMany, OpDeleteMany:
-		return Errorf(ErrDenied, "permission denied: store is read-only")
+	if op.Writes() && op != OpFetch { // a fetch that hits writes nothing
+		return errReadOnly
 	}
 	return nil
 }
+
+var errReadOnly = Errorf(ErrDenied, "permission denied: store is read-only")
 
 // allow asks the policy whether op may be done on key. Nothing but the text of its error comes through: one that was not found
 // in a store of permissions must not look like a miss.
@@ -159,18 +165,28 @@ func (h *Handle) end(ctx context.Context, c *call, e Event, err error) error {
 	if c.cancel != nil {
 		c.cancel()
 	}
+	err = h.wrap(e.Op, e.Key, err)
+	h.tell(ctx, c, e, err)
+	return err
+}
+
+// wrap says where an error came about, once. A key that was not found, and a handle that is released, need no more words.
+func (h *Handle) wrap(op Op, key string, err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrReleased):
+		return err
 	case errors.Is(err, ErrNotFound):
-		err = ErrNotFound
-	default:
-		err = &Error{Store: h.store.id, Op: e.Op, Key: e.Key, Err: explain(err)}
+		return ErrNotFound
 	}
+	return &Error{Store: h.store.id, Op: op, Key: key, Err: explain(err)}
+}
+
+// tell tells the observer, if there is one, how a call ended.
+func (h *Handle) tell(ctx context.Context, c *call, e Event, err error) {
 	if h.store.reg.observe != nil {
 		e.Unit, e.Store, e.Err = h.lease.unit.name, h.store.id, err
 		h.store.reg.tell(ctx, e, c.start)
 	}
-	return err
 }
 
 // Fail ends an operation that failed where the handle did not see it, and returns the error as the caller sees it. The observer
@@ -205,6 +221,9 @@ type Entry struct {
 	Value []byte        // stored form
 	TTL   time.Duration // time left; 0: never expires
 }
+
+// Version returns the [Version] of the value.
+func (e Entry) Version() string { return Version(e.Value) }
 
 // Entry returns the value of key and the time it has left, from one consistent read, or [ErrNotFound].
 func (h *Handle) Entry(ctx context.Context, key string) (Entry, error) {
@@ -269,9 +288,6 @@ func (h *Handle) Set(ctx context.Context, key string, v []byte, ttl time.Duratio
 	return h.end(ctx, &c, Event{Op: OpSet, Key: key, Keys: 1, Bytes: len(v)}, err)
 }
 
-// maxSwaps bounds the attempts of operations that are made of a read and a compare-and-swap.
-const maxSwaps = 1000
-
 // setKeeping writes a value that keeps the expiry of an existing entry and otherwise gets the default, which no driver does in
 // one step.
 func (h *Handle) setKeeping(c *call, v []byte) error {
@@ -285,29 +301,6 @@ func (h *Handle) setKeeping(c *call, v []byte) error {
 		return h.store.driver.Set(c.ctx, c.key, v, KeepTTL)
 	}
 	return err
-}
-
-// swapping reads an entry, nil if there is none, asks change for its new value and ttl, and writes that if no other writer came
-// between, else it tries again.
-func (h *Handle) swapping(c *call, change func(old []byte) (v []byte, ttl time.Duration, err error)) error {
-	d := h.store.driver
-	for range maxSwaps {
-		old, err := d.Get(c.ctx, c.key)
-		if errors.Is(err, ErrNotFound) {
-			old, err = nil, nil
-		}
-		if err != nil {
-			return err
-		}
-		v, ttl, err := change(old)
-		if err != nil {
-			return err
-		}
-		if swapped, err := d.CompareAndSwap(c.ctx, c.key, old, v, ttl); swapped || err != nil {
-			return err
-		}
-	}
-	return Errorf(ErrConflict, "conflict: %d other writers came between", maxSwaps)
 }
 
 // checkValue reports bytes that must not be stored.
@@ -348,100 +341,4 @@ func (h *Handle) Touch(ctx context.Context, key string, ttl time.Duration) (bool
 		existed, err = h.store.driver.Touch(c.ctx, c.key, ttl)
 	}
 	return existed, h.end(ctx, &c, Event{Op: OpTouch, Key: key, Keys: 1, Hit: existed}, err)
-}
-
-// CompareAndSwap writes new with its expiry if the stored bytes equal old, in one atomic step, and reports whether they did. A
-// nil old means only if key is absent. A nil new deletes, and ttl says nothing. With [KeepTTL] an existing entry keeps its
-// expiry and a new one gets the default.
-func (h *Handle) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	var c call
-	err := h.begin(&c, key)
-	if err == nil {
-		ttl, err = h.store.checkSwap(old, new, ttl)
-	}
-	if err == nil {
-		err = h.admit(ctx, &c, OpCompareAndSwap, key)
-	}
-	swapped := false
-	if err == nil {
-		swapped, err = h.store.driver.CompareAndSwap(c.ctx, c.key, old, new, ttl)
-	}
-	return swapped, h.end(ctx, &c, Event{Op: OpCompareAndSwap, Key: key, Keys: 1, Bytes: len(new), Hit: swapped}, err)
-}
-
-// checkSwap checks what a compare-and-swap is to write and returns its ttl as the driver wants it.
-func (in *instance) checkSwap(old, new []byte, ttl time.Duration) (time.Duration, error) {
-	if new == nil {
-		return 0, nil
-	}
-	if err := in.checkValue(new); err != nil {
-		return 0, err
-	}
-	if old == nil && ttl == KeepTTL {
-		ttl = DefaultTTL
-	}
-	return in.def.resolveTTL(ttl)
-}
-
-// Incr adds delta to the number under key and returns the sum. An absent key counts as initial and is created with ttl, of which
-// [KeepTTL] means the default; an existing one keeps its expiry. Another value is an [ErrNotNumber], a sum beyond ±2^53 an
-// [ErrOutOfRange]; both leave the entry untouched.
-func (h *Handle) Incr(ctx context.Context, key string, delta, initial float64, ttl time.Duration) (float64, error) {
-	var c call
-	err := h.begin(&c, key)
-	if err == nil {
-		ttl, err = h.store.checkIncr(delta, initial, ttl)
-	}
-	if err == nil {
-		err = h.admit(ctx, &c, OpIncr, key)
-	}
-	var sum float64
-	switch counter := h.store.counter; {
-	case err != nil:
-	case counter != nil:
-		sum, err = counter.Incr(c.ctx, c.key, delta, initial, ttl)
-	default:
-		sum, err = h.incr(&c, delta, initial, ttl)
-	}
-	return sum, h.end(ctx, &c, Event{Op: OpIncr, Key: key, Keys: 1}, err)
-}
-
-// checkIncr checks the arguments of Incr and returns the ttl of an entry that it creates.
-func (in *instance) checkIncr(delta, initial float64, ttl time.Duration) (time.Duration, error) {
-	if !finite(delta) {
-		return 0, Errorf(ErrInvalid, "invalid delta %v: want a finite number", delta)
-	}
-	if !finite(initial) {
-		return 0, Errorf(ErrInvalid, "invalid initial %v: want a finite number", initial)
-	}
-	if ttl == KeepTTL {
-		ttl = DefaultTTL // an existing entry keeps its expiry anyway
-	}
-	return in.def.resolveTTL(ttl)
-}
-
-// finite reports whether f is neither infinite nor NaN.
-func finite(f float64) bool { return f-f == 0 }
-
-// incr is Incr for drivers that are no [Counter].
-func (h *Handle) incr(c *call, delta, initial float64, ttl time.Duration) (sum float64, err error) {
-	err = h.swapping(c, func(old []byte) ([]byte, time.Duration, error) {
-		base, expiry := initial, ttl
-		if old != nil {
-			var ok bool
-			if base, ok = value.ParseNumber(old); !ok {
-				return nil, 0, ErrNotNumber
-			}
-			expiry = KeepTTL
-		}
-		var exact bool
-		if sum, exact = value.Add(base, delta); !exact {
-			return nil, 0, ErrOutOfRange
-		}
-		return value.AppendNumber(nil, sum), expiry, nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	return sum, nil
 }

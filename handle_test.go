@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -18,6 +19,7 @@ import (
 
 // An operation is one method of a Handle, called with valid arguments on keys a:b and, for batches, c:d.
 type operation struct {
+	name   string // "" where op tells it from others
 	op     store.Op
 	writes bool
 	keys   []string // that a policy is asked about
@@ -25,53 +27,73 @@ type operation struct {
 }
 
 var operations = []operation{
-	{store.OpGet, false, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpGet, false, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
 		_, err := h.Get(ctx, "a:b")
 		return err
 	}},
-	{store.OpEntry, false, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpEntry, false, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
 		_, err := h.Entry(ctx, "a:b")
 		return err
 	}},
-	{store.OpTTL, false, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpTTL, false, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
 		_, err := h.TTL(ctx, "a:b")
 		return err
 	}},
-	{store.OpHas, false, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpHas, false, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
 		_, err := h.Has(ctx, "a:b")
 		return err
 	}},
-	{store.OpSet, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpSet, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
 		return h.Set(ctx, "a:b", num(1), store.DefaultTTL)
 	}},
-	{store.OpDelete, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpDelete, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
 		_, err := h.Delete(ctx, "a:b")
 		return err
 	}},
-	{store.OpTouch, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpTouch, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
 		_, err := h.Touch(ctx, "a:b", time.Minute)
 		return err
 	}},
-	{store.OpCompareAndSwap, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpCompareAndSwap, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
 		_, err := h.CompareAndSwap(ctx, "a:b", num(1), num(2), time.Minute)
 		return err
 	}},
-	{store.OpIncr, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpIncr, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
 		_, err := h.Incr(ctx, "a:b", 1, 0, store.DefaultTTL)
 		return err
 	}},
-	{store.OpGetMany, false, []string{"a:b", "c:d"}, func(ctx context.Context, h *store.Handle) error {
+	{"set if absent", store.OpSet, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+		_, err := h.SetIfAbsent(ctx, "a:b", num(1), store.DefaultTTL)
+		return err
+	}},
+	{"set if version", store.OpSet, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+		_, err := h.SetIfVersion(ctx, "a:b", num(2), store.Version(num(1)), store.KeepTTL)
+		return err
+	}},
+	{"delete if version", store.OpDelete, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+		_, err := h.DeleteIfVersion(ctx, "a:b", store.Version(num(1)))
+		return err
+	}},
+	{"", store.OpUpdate, true, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+		_, err := h.Update(ctx, "a:b", store.KeepTTL, nil, func([]byte) ([]byte, error) { return num(2), nil })
+		return err
+	}},
+	{"", store.OpFetch, false, []string{"a:b"}, func(ctx context.Context, h *store.Handle) error {
+		_, _, err := h.Fetch(ctx, "a:b", store.DefaultTTL, func(context.Context) ([]byte, error) { return num(2), nil })
+		return err
+	}},
+	{"", store.OpGetMany, false, []string{"a:b", "c:d"}, func(ctx context.Context, h *store.Handle) error {
 		_, err := h.GetMany(ctx, []string{"a:b", "c:d"})
 		return err
 	}},
-	{store.OpSetMany, true, []string{"a:b", "c:d"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpSetMany, true, []string{"a:b", "c:d"}, func(ctx context.Context, h *store.Handle) error {
 		return h.SetMany(ctx, []store.Item{{Key: "a:b", Value: num(1)}, {Key: "c:d", Value: num(2)}}, store.DefaultTTL)
 	}},
-	{store.OpDeleteMany, true, []string{"a:b", "c:d"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpDeleteMany, true, []string{"a:b", "c:d"}, func(ctx context.Context, h *store.Handle) error {
 		_, err := h.DeleteMany(ctx, []string{"a:b", "c:d"})
 		return err
 	}},
-	{store.OpList, false, []string{"a:"}, func(ctx context.Context, h *store.Handle) error {
+	{"", store.OpList, false, []string{"a:"}, func(ctx context.Context, h *store.Handle) error {
 		_, err := h.List(ctx, "a:", "", 10)
 		return err
 	}},
@@ -80,7 +102,7 @@ var operations = []operation{
 // everyOperation runs a test for each operation, over drivers with and without the optional interfaces. The entries exist.
 func everyOperation(t *testing.T, f func(t *testing.T, b *backend, o operation)) {
 	for _, o := range operations {
-		t.Run(string(o.op), func(t *testing.T) {
+		t.Run(cmp.Or(o.name, string(o.op)), func(t *testing.T) {
 			both(t, func(t *testing.T, b *backend) {
 				for _, key := range []string{"a:b", "c:d", "pre:a:b", "pre:c:d"} {
 					b.put(key, num(1), 0)
@@ -167,6 +189,9 @@ func TestHandle_Policy_SeesWhoDoesWhatToWhich(t *testing.T) {
 		var want []store.Access
 		for _, key := range o.keys {
 			want = append(want, store.Access{Unit: "test", Store: "s", Op: o.op, Key: key})
+		}
+		if o.op == store.OpList { // and about what it found
+			want = append(want, store.Access{Unit: "test", Store: "s", Op: o.op, Key: "a:b"})
 		}
 		if !slices.Equal(seen, want) {
 			t.Errorf("the policy saw %v, want %v", seen, want)
@@ -321,6 +346,9 @@ func TestHandle_OverANetwork_HasATimeoutOfFiveSeconds(t *testing.T) {
 
 func TestHandle_Timeout_AnswersTimeout(t *testing.T) {
 	everyOperation(t, func(t *testing.T, b *backend, o operation) {
+		if o.op == store.OpFetch {
+			return // which does without the store
+		}
 		synctest.Test(t, func(t *testing.T) {
 			ctx, h := openStore(t, b, store.Definition{Timeout: time.Minute}, nil)
 			b.before = func(ctx context.Context, _ fakeCall) error { <-ctx.Done(); return ctx.Err() }

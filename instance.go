@@ -14,6 +14,8 @@ type instance struct {
 	driver  Driver // nil until first use; set under Registry.mu
 	batcher Batcher
 	counter Counter
+	lanes   *lanes   // of the connection
+	flights *flights // of the connection
 	info    Info
 	limits  Limits        // those of def, and of the driver once it is open
 	timeout time.Duration // of each operation; 0: none
@@ -49,6 +51,7 @@ func (in *instance) attach(c *conn) {
 	in.info = c.info
 	in.batcher, _ = c.driver.(Batcher)
 	in.counter, _ = c.driver.(Counter)
+	in.lanes, in.flights = c.lanes, c.flights
 	in.timeout = in.def.Timeout
 	if in.timeout == 0 && c.info.Network {
 		in.timeout = DefaultTimeout

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/luastore/store"
@@ -177,18 +178,24 @@ func TestHandle_KeepTTL_KeepsThatOfAnEntryAndElseTakesTheDefault(t *testing.T) {
 	}
 }
 
-func TestHandle_KeepTTLWhereOthersAlwaysWin_EndsInConflict(t *testing.T) {
-	b := newBackend()
-	writes := 0
-	b.before = func(_ context.Context, c fakeCall) error {
-		if c.op == "CompareAndSwap" {
-			writes++
-			b.put("a:b", num(float64(writes)), 0)
+func TestHandle_KeepTTLWhereOthersAlwaysWin_EndsAtTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		writes := 0
+		b.before = func(_ context.Context, c fakeCall) error {
+			if c.op == "CompareAndSwap" {
+				writes++
+				b.put("a:b", num(float64(writes)), 0)
+			}
+			return nil
 		}
-		return nil
-	}
-	ctx, h := openStore(t, b, store.Definition{DefaultTTL: time.Minute}, nil)
-	kindIs(t, h.Set(ctx, "a:b", str("x"), store.KeepTTL), "conflict")
+		ctx, h := openStore(t, b, store.Definition{DefaultTTL: time.Minute}, nil)
+		begin := time.Now()
+		kindIs(t, h.Set(ctx, "a:b", str("x"), store.KeepTTL), "timeout")
+		if took := time.Since(begin); took != store.DefaultTimeout {
+			t.Errorf("gave up after %v", took)
+		}
+	})
 }
 
 func TestHandle_SetManyWithKeepTTL_IsInvalid(t *testing.T) {

@@ -15,7 +15,10 @@ type Unit struct {
 	name   string
 	reg    *Registry
 	cancel context.CancelFunc
+	done   <-chan struct{} // closed when the unit ends, or its context before it
 	ended  atomic.Bool
+
+	computing atomic.Int32 // functions of fetches that are running
 
 	mu       sync.Mutex
 	leases   []*lease
@@ -48,7 +51,7 @@ type unitKey struct{}
 // the policy and observers see. The caller must call [Unit.End].
 func (r *Registry) Begin(ctx context.Context, name string) (context.Context, *Unit) {
 	ctx, cancel := context.WithCancel(ctx)
-	u := &Unit{name: name, reg: r, cancel: cancel}
+	u := &Unit{name: name, reg: r, cancel: cancel, done: ctx.Done()}
 	return context.WithValue(ctx, unitKey{}, u), u
 }
 

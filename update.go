@@ -1,0 +1,167 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// DefaultRetries is how often [Handle.Update] tries again where the options say nothing.
+const DefaultRetries = 64
+
+// ErrRemove is what the function of an update returns to remove the entry, in the way of [io/fs.SkipDir]. It is no failure, and
+// no method returns it.
+var ErrRemove = errors.New("remove the entry")
+
+// errNoValue answers a function that was to return a value and returned nothing.
+var errNoValue = Errorf(ErrAborted, "aborted: the function returned no value")
+
+// errUnwound is what the observer sees where a function panicked or ended its goroutine.
+var errUnwound = Errorf(ErrAborted, "aborted: the function did not return")
+
+// UpdateOptions configure one [Handle.Update]. Nil means the defaults.
+type UpdateOptions struct {
+	// Retries is how often to call the function again when other writers won. Default: [DefaultRetries]; negative: never.
+	Retries int
+}
+
+// Update replaces the value of key by what fn makes of it, atomically, and returns the new value: it reads the entry, calls fn
+// with its value, nil if there is none, and writes what fn returns if nobody else wrote meanwhile. Otherwise it does so again,
+// after a pause that grows from try to try, so that fn may be called several times and should change nothing but what it
+// returns; when it runs out of retries the error is an [ErrConflict].
+//
+// With [KeepTTL] an existing entry keeps its expiry and a new one gets the default; another ttl holds for both.
+//
+// If fn returns an error, Update returns the same and writes nothing. For [ErrRemove] it removes the entry and returns nil. If fn
+// returns neither a value nor an error, the error is an [ErrAborted]. No lock is held while fn runs, which may use any store, this
+// entry included, panic, and take its time: the timeout of the store is for each step on the store alone.
+//
+// The policy is asked once, for OpUpdate. A value that was changed and changed back while fn ran goes unnoticed.
+func (h *Handle) Update(ctx context.Context, key string, ttl time.Duration, o *UpdateOptions,
+	fn func(old []byte) ([]byte, error)) (v []byte, err error) {
+	var c call
+	u := update{h: h, ctx: ctx, c: &c, fn: fn, retries: DefaultRetries}
+	if o != nil && o.Retries != 0 {
+		u.retries = max(o.Retries, 0)
+	}
+	e := Event{Op: OpUpdate, Key: key, Keys: 1}
+	err = h.begin(&c, key)
+	if err == nil {
+		err = u.setTTL(ttl)
+	}
+	if err == nil {
+		err = h.permit(ctx, OpUpdate, key)
+	}
+	if err == nil {
+		returned := false
+		defer func() {
+			if !returned {
+				h.tell(ctx, &c, e, errUnwound)
+			}
+		}()
+		v, err = u.run()
+		returned = true
+	}
+	e.Bytes, e.Hit = len(v), u.found
+	if u.own {
+		h.tell(ctx, &c, e, err)
+		return nil, err
+	}
+	return v, h.end(ctx, &c, e, err)
+}
+
+// An update is one call of [Handle.Update].
+type update struct {
+	h       *Handle
+	ctx     context.Context // of the caller
+	c       *call
+	fn      func(old []byte) ([]byte, error)
+	retries int
+	ttl     time.Duration // of an entry that exists
+	created time.Duration // ttl of one that does not
+
+	found bool // there was an entry, at the last attempt
+	own   bool // the error is fn's own
+}
+
+// setTTL checks the ttl of an update.
+func (u *update) setTTL(ttl time.Duration) (err error) {
+	if u.ttl, err = u.h.store.def.resolveTTL(ttl); err != nil {
+		return err
+	}
+	if u.created = u.ttl; ttl == KeepTTL {
+		u.created = u.h.store.def.DefaultTTL
+	}
+	return nil
+}
+
+// run tries until an attempt was not disturbed.
+func (u *update) run() ([]byte, error) {
+	pause := newBackoff()
+	for n := 0; ; n++ {
+		v, done, err := u.attempt()
+		if done || err != nil {
+			return v, err
+		}
+		if n == u.retries {
+			return nil, Errorf(ErrConflict, "conflict: other writers came between %d times", n+1)
+		}
+		if err := pause.wait(u.ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// attempt reads, calls fn and writes once. It reports false if another writer came between.
+func (u *update) attempt() (v []byte, done bool, err error) {
+	old, err := u.h.read(u.ctx, u.c.key)
+	if err != nil {
+		return nil, false, err
+	}
+	u.found = old != nil
+	v, err = u.fn(old)
+	ttl := u.ttl
+	switch {
+	case errors.Is(err, ErrRemove):
+		v, ttl = nil, 0
+	case err != nil:
+		u.own = true
+		return nil, false, err
+	case v == nil:
+		return nil, false, errNoValue
+	default:
+		if err := u.h.store.checkValue(v); err != nil {
+			return nil, false, err
+		}
+		if old == nil {
+			ttl = u.created
+		}
+	}
+	err = u.h.step(u.ctx, func(ctx context.Context) (err error) {
+		done, err = u.h.store.driver.CompareAndSwap(ctx, u.c.key, old, v, ttl)
+		return err
+	})
+	return v, done, err
+}
+
+// step calls the driver for an operation that calls code of its caller between such steps: each has the timeout of the store,
+// and that code may have released the handle.
+func (h *Handle) step(ctx context.Context, do func(ctx context.Context) error) error {
+	if err := h.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := h.store.bound(ctx)
+	if cancel != nil {
+		defer cancel()
+	}
+	return do(ctx)
+}
+
+// read is a step that returns the value of a stored key, nil if there is none.
+func (h *Handle) read(ctx context.Context, stored string) (v []byte, err error) {
+	err = h.step(ctx, func(ctx context.Context) (err error) {
+		v, err = absentAsNil(h.store.driver.Get(ctx, stored))
+		return err
+	})
+	return v, err
+}
