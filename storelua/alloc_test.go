@@ -76,7 +76,7 @@ func TestMethods_AllocateNothingBeyondWhatTheyReturn(t *testing.T) {
 		{"has that hits", func() lua.LValue { return c.call(has, hit) }, lua.LTrue, 0},
 		{"has that misses", func() lua.LValue { return c.call(has, miss) }, lua.LFalse, 0},
 		{"delete that misses", func() lua.LValue { return c.call(remove, miss) }, lua.LFalse, 0},
-		{"ttl that misses", func() lua.LValue { return c.call(func(L *lua.LState) int { return ttl(L, 0) }, miss) }, lua.LNil, 0},
+		{"ttl that misses", func() lua.LValue { return c.call((&module{}).ttl, miss) }, lua.LNil, 0},
 	} {
 		if got := m.call(); got != m.result {
 			t.Errorf("%s: got %v, want %v", m.name, got, m.result)

@@ -3,7 +3,6 @@ package storelua
 import (
 	"context"
 	"errors"
-	"maps"
 	"math"
 	"time"
 
@@ -17,24 +16,44 @@ func Preload(L *lua.LState) { L.PreloadModule("store", Loader) }
 
 // Loader is the loader of the module: it pushes a fresh one.
 func Loader(L *lua.LState) int {
-	never := huge(L)
-	funcs := maps.Clone(methods)
-	funcs["ttl"] = func(L *lua.LState) int { return ttl(L, never) }
-	funcs["info"] = func(L *lua.LState) int { return info(L, never) }
-	handles := sealed(L, "store", funcs)
+	m := &module{never: huge(L), remove: constant(L, "store.REMOVE")}
+	handles := sealed(L, "store", m.methods())
 	L.SetField(handles, "__tostring", L.NewFunction(handleString))
-	module := L.NewUserData()
-	module.Metatable = sealed(L, "store module", map[string]lua.LGFunction{
+	ud := L.NewUserData()
+	mt := sealed(L, "store module", map[string]lua.LGFunction{
 		"get": func(L *lua.LState) int { return open(L, handles) },
 	})
-	L.Push(module)
+	L.SetField(L.GetField(mt, "__index"), "REMOVE", m.remove)
+	ud.Metatable = mt
+	L.Push(ud)
 	return 1
 }
 
-// methods are what a store can do, beside ttl and info.
-var methods = map[string]lua.LGFunction{
-	"get": get, "set": set, "delete": remove, "has": has, "release": release,
-	"touch": touch,
+// A module is what the methods of the stores of one Lua state share.
+type module struct {
+	never  lua.LNumber    // stands for a ttl that never ends
+	remove *lua.LUserData // store.REMOVE
+	// fetching is the context of the function of a fetch that is running, the innermost; nil outside of any. Whatever
+	// coroutine a fetch is called in, it is called by that function, as a state does one thing at a time.
+	fetching context.Context
+}
+
+// methods are what a store can do.
+func (m *module) methods() map[string]lua.LGFunction {
+	return map[string]lua.LGFunction{
+		"get": get, "set": set, "delete": remove, "has": has, "ttl": m.ttl, "touch": touch, "entry": m.entry,
+		"incr": incr, "update": m.update, "fetch": m.fetch,
+		"get_many": getMany, "set_many": setMany, "delete_many": deleteMany,
+		"list": listPage, "each": each,
+		"info": m.info, "release": release,
+	}
+}
+
+// constant returns a value that is equal to itself only and has a name.
+func constant(L *lua.LState, name string) *lua.LUserData {
+	ud := L.NewUserData()
+	ud.Metatable = sealed(L, name, nil)
+	return ud
 }
 
 // sealed returns a metatable through which a userdata has functions that no script can change or look behind.
@@ -94,7 +113,12 @@ func keyOf(L *lua.LState) (string, error) {
 
 // ttlOf returns the ttl in argument n, or none if that is absent.
 func ttlOf(L *lua.LState, n int, none time.Duration) (time.Duration, error) {
-	switch v := L.Get(n).(type) {
+	return secondsOf(L.Get(n), none)
+}
+
+// secondsOf returns the ttl that a value stands for, or none if it is nil.
+func secondsOf(v lua.LValue, none time.Duration) (time.Duration, error) {
+	switch v := v.(type) {
 	case *lua.LNilType:
 		return none, nil
 	case lua.LNumber:
@@ -126,7 +150,7 @@ var (
 	missKind    lua.LValue = lua.LString(store.Kind(store.ErrNotFound))
 )
 
-// fail returns nil, message, kind.
+// fail returns nil, message, kind; of a batch that failed in part, the keys that failed too.
 func fail(L *lua.LState, err error) int {
 	L.Push(lua.LNil)
 	if errors.Is(err, store.ErrNotFound) {
@@ -136,7 +160,21 @@ func fail(L *lua.LState, err error) int {
 	}
 	L.Push(lua.LString(store.Message(err)))
 	L.Push(lua.LString(store.Kind(err)))
+	var batch *store.BatchError
+	if errors.As(err, &batch) {
+		L.Push(array(L, batch.Keys()))
+		return 4
+	}
 	return 3
+}
+
+// array returns an array of strings.
+func array(L *lua.LState, all []string) *lua.LTable {
+	t := L.CreateTable(len(all), 0)
+	for _, s := range all {
+		t.Append(lua.LString(s))
+	}
+	return t
 }
 
 // failed is fail for what a handle does not see, arguments that never reach it and values that turn out to be corrupt: it is told.
@@ -180,12 +218,15 @@ func get(L *lua.LState) int {
 	return done(L, v)
 }
 
-// set is s:set(key, value [, ttl]).
+// set is s:set(key, value [, ttl or options]).
 func set(L *lua.LState) int {
 	h := self(L)
 	key, err := keyOf(L)
 	if err != nil {
 		return failed(L, h, store.OpSet, key, err)
+	}
+	if _, ok := L.Get(4).(*lua.LTable); ok {
+		return setWith(L, h, key)
 	}
 	expiry, err := ttlOf(L, 4, store.DefaultTTL)
 	if err != nil {
@@ -201,14 +242,58 @@ func set(L *lua.LState) int {
 	return done(L, lua.LTrue)
 }
 
-// remove is s:delete(key).
+// setWith is set with options.
+func setWith(L *lua.LState, h *store.Handle, key string) int {
+	w, err := writeOf(L, 4)
+	if err != nil {
+		return failed(L, h, store.OpSet, key, err)
+	}
+	b, err := Encode(L.Get(3), h.Limits().Value())
+	if err != nil {
+		return failed(L, h, store.OpSet, key, err)
+	}
+	written := true
+	switch ctx := contextOf(L); {
+	case w.absent:
+		written, err = h.SetIfAbsent(ctx, key, b, w.ttl)
+	case w.version != "":
+		written, err = h.SetIfVersion(ctx, key, b, w.version, w.ttl)
+	default:
+		err = h.Set(ctx, key, b, w.ttl)
+	}
+	return answer(L, written, err)
+}
+
+// remove is s:delete(key [, options]).
 func remove(L *lua.LState) int {
 	h := self(L)
 	key, err := keyOf(L)
 	if err != nil {
 		return failed(L, h, store.OpDelete, key, err)
 	}
+	if L.Get(3) != lua.LNil {
+		return removeIf(L, h, key)
+	}
 	existed, err := h.Delete(contextOf(L), key)
+	return answer(L, existed, err)
+}
+
+// removeIf is remove with options.
+func removeIf(L *lua.LState, h *store.Handle, key string) int {
+	o, err := optionsOf(L, 3, deleteOptionNames)
+	if err != nil {
+		return failed(L, h, store.OpDelete, key, err)
+	}
+	version, versioned, err := o.version()
+	if err != nil {
+		return failed(L, h, store.OpDelete, key, err)
+	}
+	var existed bool
+	if versioned {
+		existed, err = h.DeleteIfVersion(contextOf(L), key, version)
+	} else {
+		existed, err = h.Delete(contextOf(L), key)
+	}
 	return answer(L, existed, err)
 }
 
@@ -231,7 +316,7 @@ func release(L *lua.LState) int {
 }
 
 // ttl is s:ttl(key): the seconds left, math.huge for never.
-func ttl(L *lua.LState, never lua.LNumber) int {
+func (m *module) ttl(L *lua.LState) int {
 	h := self(L)
 	key, err := keyOf(L)
 	if err != nil {
@@ -241,7 +326,64 @@ func ttl(L *lua.LState, never lua.LNumber) int {
 	if err != nil {
 		return fail(L, err)
 	}
-	return done(L, seconds(left, never))
+	return done(L, seconds(left, m.never))
+}
+
+// entry is s:entry(key): the value with its version and the time it has left.
+func (m *module) entry(L *lua.LState) int {
+	h := self(L)
+	key, err := keyOf(L)
+	if err != nil {
+		return failed(L, h, store.OpEntry, key, err)
+	}
+	e, err := h.Entry(contextOf(L), key)
+	if err != nil {
+		return fail(L, err)
+	}
+	v, err := Decode(L, e.Value, h.Limits().Value())
+	if err != nil {
+		return failed(L, h, store.OpEntry, key, err)
+	}
+	t := L.CreateTable(0, 4)
+	t.RawSetString("key", lua.LString(key))
+	t.RawSetString("value", v)
+	t.RawSetString("version", lua.LString(e.Version()))
+	t.RawSetString("ttl", seconds(e.TTL, m.never))
+	return done(L, t)
+}
+
+// incr is s:incr(key [, delta [, options]]).
+func incr(L *lua.LState) int {
+	h := self(L)
+	key, err := keyOf(L)
+	if err != nil {
+		return failed(L, h, store.OpIncr, key, err)
+	}
+	delta, initial, expiry, err := incrOf(L)
+	if err != nil {
+		return failed(L, h, store.OpIncr, key, err)
+	}
+	sum, err := h.Incr(contextOf(L), key, delta, initial, expiry)
+	if err != nil {
+		return fail(L, err)
+	}
+	return done(L, number(sum))
+}
+
+// incrOf returns the arguments of incr behind the key.
+func incrOf(L *lua.LState) (delta, initial float64, expiry time.Duration, err error) {
+	if delta, err = numberOf("delta", L.Get(3), 1); err != nil {
+		return 0, 0, 0, err
+	}
+	o, err := optionsOf(L, 4, incrOptionNames)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	if initial, err = o.number("initial", 0); err != nil {
+		return 0, 0, 0, err
+	}
+	expiry, err = o.ttl(store.DefaultTTL)
+	return delta, initial, expiry, err
 }
 
 // huge returns the math.huge of a state, which stands for never: gopher-lua's is the largest float, not infinity. It is looked
@@ -279,7 +421,7 @@ func touch(L *lua.LState) int {
 }
 
 // info is s:info(): what the store guarantees.
-func info(L *lua.LState, never lua.LNumber) int {
+func (m *module) info(L *lua.LState) int {
 	h := self(L)
 	if err := h.Err(); err != nil {
 		return fail(L, err)
@@ -306,8 +448,8 @@ func info(L *lua.LState, never lua.LNumber) int {
 			limits.RawSetString(f.name, lua.LNumber(f.n))
 		}
 	}
-	limits.RawSetString("default_ttl", seconds(def, never))
-	limits.RawSetString("max_ttl", seconds(most, never))
+	limits.RawSetString("default_ttl", seconds(def, m.never))
+	limits.RawSetString("max_ttl", seconds(most, m.never))
 	t.RawSetString("limits", limits)
 	return done(L, t)
 }

@@ -156,7 +156,8 @@ func TestModule_ARefusedSetChangesNothing(t *testing.T) {
 		h.want(`s:set("a:k", "before", 60)`, `true, nil`)
 		for _, arguments := range []string{
 			`nil`, `print`, `{1, {print}}`, `{[2e5] = 1}`, `string.rep("x", 2^20)`,
-			`"after", -1`, `"after", "10"`, `"after", 0/0`, `"after", 1e10`, `"after", {}`,
+			`"after", -1`, `"after", "10"`, `"after", 0/0`, `"after", 1e10`, `"after", "10"`, `"after", {ttl = "10"}`, `"after", {tll = 10}`, `"after", {10}`,
+			`"after", {ttl = 10, keep_ttl = true}`, `"after", {if_absent = true, if_version = ("0"):rep(32)}`,
 		} {
 			h.want(`s:set("a:k", `+arguments+`) == nil`, `true`)
 			h.want(`s:get("a:k")`, `"before", nil`)
