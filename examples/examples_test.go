@@ -38,6 +38,27 @@ reserved Desk    250   0 left
 total 330
 missing: Chair (sold out), item:unknown (no such item)
 `,
+	"counters.lua": `visits:about 1, visits:home 3
+call 1: welcome
+call 2: welcome
+call 3: welcome
+call 4: try again in 60 seconds
+invalid: not a number
+`,
+	"cache.lua": `  (asking the weather service)
+oslo: 4 degrees (miss)
+  (asking the weather service)
+lima: 19 degrees (miss)
+oslo: 4 degrees (hit)
+  (asking the weather service)
+atlantis: no such city
+  (asking the weather service)
+rome: 23 degrees (miss)
+  (asking the weather service)
+cairo: 31 degrees (miss)
+recent: cairo, rome, oslo
+cleared: true
+`,
 }
 
 func TestScripts(t *testing.T) {
@@ -70,6 +91,12 @@ func run(t *testing.T, args ...string) string {
 
 func TestScripts_TakeArguments(t *testing.T) {
 	if got := run(t, "preferences.lua", "light"); !strings.Contains(got, "after:  light") {
+		t.Errorf("got %s", got)
+	}
+	if got := run(t, "counters.lua", "1"); !strings.Contains(got, "call 1: welcome\ncall 2: try again") {
+		t.Errorf("got %s", got)
+	}
+	if got := run(t, "cache.lua", "lima"); !strings.Contains(got, "recent: lima\n") {
 		t.Errorf("got %s", got)
 	}
 	if got := run(t, "inventory.lua", "item:chair"); got != "total 0\nmissing: Chair (sold out)\n" {
