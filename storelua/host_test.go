@@ -72,7 +72,7 @@ func (h *host) unit(code string) (string, error) {
 // want fails unless the expression, or the code with a return in it, has these results when it runs as a unit.
 func (h *host) want(code, results string) {
 	h.Helper()
-	if !strings.Contains(code, "return ") {
+	if _, err := h.L.LoadString("return " + code); err == nil {
 		code = "return " + code
 	}
 	if got, err := h.unit(code); err != nil || got != results {

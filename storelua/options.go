@@ -177,7 +177,7 @@ func writeOf(L *lua.LState, n int) (w write, err error) {
 func (o options) version() (string, bool, error) {
 	version, ok, err := o.text("if_version")
 	if ok && version == "" {
-		err = store.Errorf(store.ErrInvalid, "invalid if_version: want the version that entry returned, got an empty string")
+		err = store.Errorf(store.ErrInvalid, `invalid version "": want the one that entry returned`)
 	}
 	return version, ok, err
 }
