@@ -98,6 +98,44 @@ func BenchmarkHandle(b *testing.B) {
 	}
 }
 
+// What the composed operations cost beside the ones that they are made of.
+func BenchmarkComposed(b *testing.B) {
+	v := str("0123456789abcdef")
+	for _, op := range []struct {
+		name string
+		f    func(ctx context.Context, h *store.Handle)
+		bare func(ctx context.Context, d store.Driver)
+	}{
+		{
+			"Update/GetAndCompareAndSwap", func(ctx context.Context, h *store.Handle) {
+				_, _ = h.Update(ctx, "a:hit", store.KeepTTL, nil, func([]byte) ([]byte, error) { return v, nil })
+			},
+			func(ctx context.Context, d store.Driver) {
+				old, _ := d.Get(ctx, "a:hit")
+				_, _ = d.CompareAndSwap(ctx, "a:hit", old, v, store.KeepTTL)
+			},
+		},
+		{
+			"FetchHit/Get", func(ctx context.Context, h *store.Handle) {
+				_, _, _ = h.Fetch(ctx, "a:hit", 0, func(context.Context) ([]byte, error) { return v, nil })
+			},
+			func(ctx context.Context, d store.Driver) { _, _ = d.Get(ctx, "a:hit") },
+		},
+		{
+			"SetIfVersionThatIsAnother/Get", func(ctx context.Context, h *store.Handle) {
+				_, _ = h.SetIfVersion(ctx, "a:hit", v, "0123456789abcdef0123456789abcdef", 0)
+			},
+			func(ctx context.Context, d store.Driver) { _, _ = d.Get(ctx, "a:hit") },
+		},
+	} {
+		b.Run(op.name, func(b *testing.B) {
+			b.ReportAllocs()
+			ctx, h, driver := openMemory(b, store.Definition{}, nil)
+			beside(b, func() { op.f(ctx, h) }, func() { op.bare(ctx, driver) })
+		})
+	}
+}
+
 func BenchmarkUnit(b *testing.B) {
 	reg := newRegistry(b, nil)
 	define(b, reg, "s", store.Definition{Open: memstore.Opener(nil)})

@@ -18,6 +18,9 @@
 //
 // A Handle is bound to its Unit. Kept longer, it answers [ErrReleased].
 //
+// The functions given to [Handle.Update] and [Handle.Fetch] run on the goroutine of the caller, without locks held, and that of an
+// update perhaps several times.
+//
 // What a host supplies (a policy, an observer, an opener, a driver) is called without locks held. An observer, an opener, a
 // cleanup or a driver's Close that panics is logged and does no further harm; a panic in a policy or in another method of a
 // driver passes to the caller of the operation.

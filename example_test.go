@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/luastore/store"
 	"github.com/luastore/store/driver/memstore"
 	"github.com/luastore/store/storelua"
+	"github.com/luastore/store/value"
 )
 
 func Example() {
@@ -42,6 +44,107 @@ func Example() {
 		fmt.Println(err)
 	}
 	// Output: dark 14
+}
+
+// A host and its scripts change the same entries, and neither loses what the other wrote.
+func ExampleUpdate() {
+	reg := store.New(nil)
+	defer reg.Close(context.Background())
+	if err := reg.Define("shop", store.Definition{Open: memstore.Opener(nil)}); err != nil {
+		log.Fatal(err)
+	}
+	errSoldOut := errors.New("sold out")
+	take := func(n int, found bool) (int, error) {
+		switch {
+		case !found:
+			return 1, nil // as many as come with the first
+		case n == 0:
+			return 0, errSoldOut // returned as it is, and nothing is written
+		}
+		return n - 1, nil // may run again where another writer was faster
+	}
+	err := reg.Do(context.Background(), func(ctx context.Context) error {
+		shop, err := store.Get(ctx, "shop")
+		if err != nil {
+			return err
+		}
+		for {
+			left, err := store.Update(ctx, shop, "stock:lamp", store.KeepTTL, take)
+			if err != nil {
+				return err
+			}
+			fmt.Println("left:", left)
+		}
+	})
+	fmt.Println(err)
+	// Output:
+	// left: 1
+	// left: 0
+	// sold out
+}
+
+func ExampleFetch() {
+	reg := store.New(nil)
+	defer reg.Close(context.Background())
+	if err := reg.Define("cache", store.Definition{Open: memstore.Opener(nil)}); err != nil {
+		log.Fatal(err)
+	}
+	err := reg.Do(context.Background(), func(ctx context.Context) error {
+		cache, err := store.Get(ctx, "cache")
+		if err != nil {
+			return err
+		}
+		for range 2 {
+			page, hit, err := store.Fetch(ctx, cache, "page:home", time.Minute, func(context.Context) (string, error) {
+				return "<h1>Hello</h1>", nil // once for all concurrent callers of this process
+			})
+			if err != nil {
+				return err
+			}
+			fmt.Println(page, hit)
+		}
+		return nil
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// <h1>Hello</h1> false
+	// <h1>Hello</h1> true
+}
+
+func ExampleHandle_Items() {
+	reg := store.New(nil)
+	defer reg.Close(context.Background())
+	if err := reg.Define("users", store.Definition{Open: memstore.Opener(nil)}); err != nil {
+		log.Fatal(err)
+	}
+	err := reg.Do(context.Background(), func(ctx context.Context) error {
+		users, err := store.Get(ctx, "users")
+		if err != nil {
+			return err
+		}
+		if err := store.SaveMany(ctx, users, map[string]int{"age:ada": 36, "age:grace": 45, "size:ada": 170}, 0); err != nil {
+			return err
+		}
+		for item, err := range users.Items(ctx, "age:") {
+			if err != nil {
+				return err
+			}
+			var age int
+			if err := value.Unmarshal(item.Value, &age, value.Limits{}); err != nil {
+				return err
+			}
+			fmt.Println(item.Key, age)
+		}
+		return nil
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// age:ada 36
+	// age:grace 45
 }
 
 // This function stands in README.md, which a test compares with it.

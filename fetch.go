@@ -22,31 +22,23 @@ import (
 func (h *Handle) Fetch(ctx context.Context, key string, ttl time.Duration,
 	fn func(ctx context.Context) ([]byte, error)) (v []byte, hit bool, err error) {
 	var c call
-	f := fetch{h: h, ctx: ctx, c: &c, fn: fn}
-	e := Event{Op: OpFetch, Key: key, Keys: 1}
 	err = h.begin(&c, key)
 	if err == nil {
-		f.ttl, err = h.store.checkFetch(ttl)
+		ttl, err = h.store.checkFetch(ttl)
 	}
 	if err == nil {
 		err = h.permit(ctx, OpFetch, key)
 	}
 	if err == nil {
-		returned := false
-		defer func() {
-			if !returned {
-				h.tell(ctx, &c, e, errUnwound)
-			}
-		}()
-		v, err = f.run()
-		returned = true
+		landed := h.store.flights.landed.Load()
+		v, err = h.read(ctx, c.key)
+		if away := goesWithout(ctx, err); away || v == nil && err == nil {
+			f := &fetch{h: h, ctx: ctx, key: c.key, ttl: ttl, fn: fn, away: away}
+			return f.miss(c, key, landed)
+		}
 	}
-	e.Bytes, e.Hit = len(v), err == nil && !f.computed
-	if f.own {
-		h.tell(ctx, &c, e, err)
-		return nil, false, err
-	}
-	return v, e.Hit, h.end(ctx, &c, e, err)
+	hit = err == nil
+	return v, hit, h.end(ctx, &c, Event{Op: OpFetch, Key: key, Keys: 1, Bytes: len(v), Hit: hit}, err)
 }
 
 // checkFetch checks the ttl of what a fetch stores.
@@ -57,11 +49,20 @@ func (in *instance) checkFetch(ttl time.Duration) (time.Duration, error) {
 	return in.def.resolveTTL(ttl)
 }
 
-// A fetch is one call of [Handle.Fetch].
+// goesWithout reports whether err leaves a fetch without the store and with time to do without it.
+func goesWithout(ctx context.Context, err error) bool {
+	switch Kind(err) {
+	case "unavailable", "timeout", "full", "unknown_outcome":
+		return ctx.Err() == nil
+	}
+	return false
+}
+
+// A fetch is one call of [Handle.Fetch] that found nothing.
 type fetch struct {
 	h   *Handle
 	ctx context.Context // of the caller
-	c   *call
+	key string          // as stored
 	ttl time.Duration
 	fn  func(ctx context.Context) ([]byte, error)
 
@@ -70,64 +71,62 @@ type fetch struct {
 	own      bool // the error is fn's own
 }
 
-func (f *fetch) run() ([]byte, error) {
-	flights := f.h.store.flights
-	ended := flights.count()
-	v, err := f.get()
-	if v != nil || err != nil {
-		return v, err
+// miss is the rest of a call once it has missed. So many flights had landed before it read.
+func (f *fetch) miss(c call, key string, landed uint64) (v []byte, hit bool, err error) {
+	e := Event{Op: OpFetch, Key: key, Keys: 1}
+	returned := false
+	defer func() {
+		if !returned {
+			f.h.tell(f.ctx, &c, e, errUnwound)
+		}
+	}()
+	v, err = f.run(landed)
+	returned = true
+	e.Bytes, e.Hit = len(v), err == nil && !f.computed
+	if f.own {
+		f.h.tell(f.ctx, &c, e, err)
+		return nil, false, err
 	}
+	return v, e.Hit, f.h.end(f.ctx, &c, e, err)
+}
+
+// run gets the value from another call that computes it, or computes it for this one and all others.
+func (f *fetch) run(landed uint64) ([]byte, error) {
 	if f.h.store.def.ReadOnly {
 		return nil, errReadOnly
 	}
+	flights, unit := f.h.store.flights, f.h.lease.unit
 	for {
-		flight, mine, now := flights.join(f.ctx, f.h.lease.unit, f.c.key)
+		flight, mine, now := flights.join(f.ctx, unit, f.key)
 		if mine {
-			return f.lead(flight, now != ended)
+			return f.lead(flight, now != landed)
 		}
-		if !flight.mayWait(f.ctx, f.h.lease.unit) {
+		if !flight.mayWait(f.ctx, unit) {
 			return f.compute()
 		}
 		if v, err := flight.wait(f.ctx); v != nil || err != nil {
 			return v, err
 		}
-		flights.leave(f.c.key, flight)
+		flights.land(f.key, flight)
 		if err := f.h.Err(); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// get reads the entry. It returns neither a value nor an error where the value is to be computed.
-func (f *fetch) get() ([]byte, error) {
-	v, err := f.h.read(f.ctx, f.c.key)
-	if f.without(err) {
-		f.away = true
-		return nil, nil
-	}
-	return v, err
-}
-
-// without reports whether err is one that leaves the caller without the store and with time to do without it.
-func (f *fetch) without(err error) bool {
-	switch Kind(err) {
-	case "unavailable", "timeout", "full", "unknown_outcome":
-		return f.ctx.Err() == nil
-	}
-	return false
-}
-
-// lead computes the value for all who wait for a flight. Stale says that another flight has ended since this call read: it may
-// have stored the value.
+// lead computes the value for all who wait for a flight. Stale says that another flight has landed since this call read: what it
+// computed may be stored now.
 func (f *fetch) lead(mine *flight, stale bool) (v []byte, err error) {
 	defer func() {
 		if err != nil {
 			v = nil
 		}
-		f.h.store.flights.end(f.c.key, mine, v)
+		f.h.store.flights.end(f.key, mine, v)
 	}()
 	if stale && !f.away {
-		if v, err := f.get(); v != nil || err != nil {
+		v, err := f.h.read(f.ctx, f.key)
+		f.away = goesWithout(f.ctx, err)
+		if v != nil || err != nil && !f.away {
 			return v, err
 		}
 	}
@@ -151,9 +150,9 @@ func (f *fetch) compute() ([]byte, error) {
 		return v, nil
 	}
 	err = f.h.step(f.ctx, func(ctx context.Context) error {
-		return f.h.store.driver.Set(ctx, f.c.key, v, f.ttl)
+		return f.h.store.driver.Set(ctx, f.key, v, f.ttl)
 	})
-	if err != nil && !f.without(err) {
+	if err != nil && !goesWithout(f.ctx, err) {
 		return nil, err
 	}
 	return v, nil

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // A flight is the computing of one missing value by one caller, for which others wait. Its fields do not change until done is
@@ -16,46 +17,39 @@ type flight struct {
 
 // flights are those of one connection, by stored key.
 type flights struct {
-	mu    sync.Mutex
-	byKey map[string]*flight
-	ended uint64 // how many have ended
+	landed atomic.Uint64 // how many have come to an end; grows under mu
+	mu     sync.Mutex
+	byKey  map[string]*flight
 }
 
 func newFlights() *flights { return &flights{byKey: map[string]*flight{}} }
 
-// count returns how many flights have ended so far.
-func (fs *flights) count() uint64 {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return fs.ended
-}
-
-// join returns the flight of key, and whether it was begun for this call just now, with how many have ended before.
-func (fs *flights) join(ctx context.Context, u *Unit, key string) (f *flight, begun bool, ended uint64) {
+// join returns the flight of key, and whether it was begun for this call just now, with how many have landed before.
+func (fs *flights) join(ctx context.Context, u *Unit, key string) (f *flight, begun bool, landed uint64) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if f := fs.byKey[key]; f != nil {
-		return f, false, fs.ended
+		return f, false, 0
 	}
 	f = &flight{ctx: ctx, unit: u, done: make(chan struct{})}
 	fs.byKey[key] = f
-	return f, true, fs.ended
+	return f, true, fs.landed.Load()
 }
 
 // end ends a flight with what came of it.
 func (fs *flights) end(key string, f *flight, v []byte) {
-	fs.leave(key, f)
+	fs.land(key, f)
 	f.value = v
 	close(f.done)
 }
 
-// leave makes room for another flight of key, unless that was done already.
-func (fs *flights) leave(key string, f *flight) {
+// land makes room for another flight of key, unless that was done already.
+func (fs *flights) land(key string, f *flight) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if fs.byKey[key] == f {
 		delete(fs.byKey, key)
-		fs.ended++
+		fs.landed.Add(1)
 	}
 }
 
