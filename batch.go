@@ -164,7 +164,11 @@ func (in *instance) checkEntries(entries []Item, distinct int, ttl time.Duration
 	if ttl == KeepTTL {
 		return 0, Errorf(ErrInvalid, "invalid ttl: a batch cannot keep the expiry of its entries")
 	}
+	left := in.limits.BatchBytes
 	for _, e := range entries {
+		if left -= len(e.Value); left < 0 {
+			return 0, Errorf(ErrTooLarge, "batch too large: more than %d bytes of values", in.limits.BatchBytes)
+		}
 		if err := in.checkValue(e.Value); err != nil {
 			return 0, fmt.Errorf("%w: key %q", err, e.Key)
 		}

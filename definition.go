@@ -43,12 +43,14 @@ type Limits struct {
 	Depth      int // tables inside tables of a value; default 64
 	Nodes      int // tables and elements of a value; default 100,000
 	Batch      int // keys in a batch and in a page; default 1,000
+	BatchBytes int // stored form of all values that one batch writes; default 64 MiB
 }
 
 // The limits that a zero [Limits] stands for.
 const (
-	DefaultKeyBytes = 1024
-	DefaultBatch    = 1000
+	DefaultKeyBytes   = 1024
+	DefaultBatch      = 1000
+	DefaultBatchBytes = 64 << 20
 )
 
 // maxPrefixBytes leaves three quarters of a key to its name.
@@ -66,13 +68,16 @@ func (l Limits) or(m Limits) Limits {
 	fill(&l.Depth, m.Depth)
 	fill(&l.Nodes, m.Nodes)
 	fill(&l.Batch, m.Batch)
+	fill(&l.BatchBytes, m.BatchBytes)
 	return l
 }
 
 // WithDefaults returns l with its zero fields filled in.
 func (l Limits) WithDefaults() Limits {
 	v := value.Limits{}.WithDefaults()
-	return l.or(Limits{KeyBytes: DefaultKeyBytes, ValueBytes: v.Bytes, Depth: v.Depth, Nodes: v.Nodes, Batch: DefaultBatch})
+	return l.or(Limits{
+		KeyBytes: DefaultKeyBytes, ValueBytes: v.Bytes, Depth: v.Depth, Nodes: v.Nodes, Batch: DefaultBatch, BatchBytes: DefaultBatchBytes,
+	})
 }
 
 // Value returns the limits on one value.
@@ -92,6 +97,7 @@ func (l Limits) check() error {
 		{"Depth", l.Depth, 1000},
 		{"Nodes", l.Nodes, 1 << 30},
 		{"Batch", l.Batch, 100_000},
+		{"BatchBytes", l.BatchBytes, 1 << 30},
 	} {
 		if f.v < 0 || f.v > f.most {
 			return Errorf(ErrInvalid, "invalid limit %s %d: want 1 to %d, or 0 for the default", f.name, f.v, f.most)

@@ -91,7 +91,7 @@ func TestDefinition_Printed_ShowsNoConnection(t *testing.T) {
 }
 
 func TestLimits_Defaults_AreThoseOfTheSpecification(t *testing.T) {
-	want := store.Limits{KeyBytes: 1024, ValueBytes: 1 << 20, Depth: 64, Nodes: 100_000, Batch: 1000}
+	want := store.Limits{KeyBytes: 1024, ValueBytes: 1 << 20, Depth: 64, Nodes: 100_000, Batch: 1000, BatchBytes: 64 << 20}
 	if got := (store.Limits{}).WithDefaults(); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}

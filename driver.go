@@ -72,7 +72,7 @@ type Driver interface {
 // A Batcher is a [Driver] that does many keys in fewer round trips. The keys of one call are distinct. Batches are not
 // atomic across keys; where only some keys failed the error is a [*BatchError] that names them, and the rest is done.
 type Batcher interface {
-	// GetMany returns one value for each key, in order, nil where the key does not exist.
+	// GetMany returns one value for each key, in order, nil where the key does not exist, or failed.
 	GetMany(ctx context.Context, keys []string) (values [][]byte, err error)
 	// SetMany writes each entry with the same ttl, which is never [KeepTTL].
 	SetMany(ctx context.Context, entries []Item, ttl time.Duration) error

@@ -11,8 +11,9 @@ import (
 //
 // The value was computed by fn of this very call if hit is false; otherwise it was in the store, or another call computed it.
 //
-// The context that fn gets must be used for what fn does with stores: a fetch in it never waits for another that computes, but
-// computes itself, so that calls which need each other's entries, or their own, cannot wait in a circle.
+// The context that fn gets must be used for what fn does with stores, or one made with [Computing]: a fetch in it never waits for
+// another that computes, but computes itself, so that calls which need each other's entries, or their own, cannot wait in a
+// circle.
 //
 // If fn returns an error, Fetch returns the same and stores nothing; if it returns no value either, the error is an
 // [ErrAborted]. Where the store is unavailable, does not answer in time, or is full, fn's value is returned all the same,
@@ -30,7 +31,7 @@ func (h *Handle) Fetch(ctx context.Context, key string, ttl time.Duration,
 		err = h.permit(ctx, OpFetch, key)
 	}
 	if err == nil {
-		landed := h.store.flights.landed.Load()
+		landed := h.store.flights.landings(c.key).Load()
 		v, err = h.read(ctx, c.key)
 		if away := goesWithout(ctx, err); away || v == nil && err == nil {
 			f := &fetch{h: h, ctx: ctx, key: c.key, ttl: ttl, fn: fn, away: away}
@@ -96,34 +97,41 @@ func (f *fetch) run(landed uint64) ([]byte, error) {
 		return nil, errReadOnly
 	}
 	flights, unit := f.h.store.flights, f.h.lease.unit
+	r := route{key: f.key}
 	for {
-		flight, mine, now := flights.join(f.ctx, unit, f.key)
-		if mine {
-			return f.lead(flight, now != landed)
-		}
-		if !flight.mayWait(f.ctx, unit) {
+		flight, mine := flights.join(f.ctx, unit, r)
+		switch {
+		case mine:
+			return f.lead(r, flight, landed)
+		case isComputing(f.ctx):
+			// Those for whom this call computes could be waiting in the same way for each other.
 			return f.compute()
+		case flight.unit != unit && unit.computing.Load() > 0:
+			// Perhaps this call is made by what its unit computes, and the context was not passed on.
+			r.unit = unit
+			continue
 		}
-		if v, err := flight.wait(f.ctx); v != nil || err != nil {
+		if v, err := flight.wait(f.ctx, unit); v != nil || err != nil {
 			return v, err
 		}
-		flights.land(f.key, flight)
+		flights.land(r, flight)
 		if err := f.h.Err(); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// lead computes the value for all who wait for a flight. Stale says that another flight has landed since this call read: what it
-// computed may be stored now.
-func (f *fetch) lead(mine *flight, stale bool) (v []byte, err error) {
+// lead computes the value for all who wait for a flight. If another has landed since this call read, what it computed may be
+// stored now.
+func (f *fetch) lead(r route, mine *flight, landed uint64) (v []byte, err error) {
+	flights := f.h.store.flights
 	defer func() {
 		if err != nil {
 			v = nil
 		}
-		f.h.store.flights.end(f.key, mine, v)
+		flights.end(r, mine, v)
 	}()
-	if stale && !f.away {
+	if !f.away && flights.landings(f.key).Load() != landed {
 		v, err := f.h.read(f.ctx, f.key)
 		f.away = goesWithout(f.ctx, err)
 		if v != nil || err != nil && !f.away {
@@ -164,5 +172,5 @@ func (f *fetch) call() ([]byte, error) {
 	u := f.h.lease.unit
 	u.computing.Add(1)
 	defer u.computing.Add(-1)
-	return f.fn(computing(f.ctx))
+	return f.fn(Computing(f.ctx))
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 )
@@ -15,73 +16,85 @@ type flight struct {
 	value []byte          // what came of it; nil: nothing that others could use
 }
 
-// flights are those of one connection, by stored key.
-type flights struct {
-	landed atomic.Uint64 // how many have come to an end; grows under mu
-	mu     sync.Mutex
-	byKey  map[string]*flight
+// A route is what a flight is for: a stored key, for the callers of one unit alone or, where that is nil, of all.
+type route struct {
+	key  string
+	unit *Unit
 }
 
-func newFlights() *flights { return &flights{byKey: map[string]*flight{}} }
+// flights are those of one connection.
+type flights struct {
+	seed   maphash.Seed
+	landed [256]atomic.Uint64 // how many have come to an end, for each share of the keys
+	mu     sync.Mutex
+	routes map[route]*flight
+}
 
-// join returns the flight of key, and whether it was begun for this call just now, with how many have landed before.
-func (fs *flights) join(ctx context.Context, u *Unit, key string) (f *flight, begun bool, landed uint64) {
+func newFlights() *flights { return &flights{seed: maphash.MakeSeed(), routes: map[route]*flight{}} }
+
+// landings counts the flights that have come to an end for key, and for others by which it does no harm to be misled.
+func (fs *flights) landings(key string) *atomic.Uint64 {
+	return &fs.landed[maphash.String(fs.seed, key)%uint64(len(fs.landed))]
+}
+
+// join returns the flight on a route, and whether it was begun for this call just now.
+func (fs *flights) join(ctx context.Context, u *Unit, r route) (f *flight, begun bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if f := fs.byKey[key]; f != nil {
-		return f, false, 0
+	if f := fs.routes[r]; f != nil {
+		return f, false
 	}
 	f = &flight{ctx: ctx, unit: u, done: make(chan struct{})}
-	fs.byKey[key] = f
-	return f, true, fs.landed.Load()
+	fs.routes[r] = f
+	return f, true
 }
 
 // end ends a flight with what came of it.
-func (fs *flights) end(key string, f *flight, v []byte) {
-	fs.land(key, f)
+func (fs *flights) end(r route, f *flight, v []byte) {
+	fs.land(r, f)
 	f.value = v
 	close(f.done)
 }
 
-// land makes room for another flight of key, unless that was done already.
-func (fs *flights) land(key string, f *flight) {
+// land makes room for another flight on a route, unless that was done already.
+func (fs *flights) land(r route, f *flight) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if fs.byKey[key] == f {
-		delete(fs.byKey, key)
-		fs.landed.Add(1)
+	if fs.routes[r] == f {
+		delete(fs.routes, r)
+		fs.landings(r.key).Add(1)
 	}
 }
 
-// wait waits for what comes of a flight: nil if the waiter is to try itself, because the call that computes has failed, or has
-// no time left and may return who knows when.
-func (f *flight) wait(ctx context.Context) ([]byte, error) {
+// wait waits, for a call of a unit, for what comes of a flight: nil if the call is to try itself, because the one that computes
+// has failed, or has no time left and may return who knows when.
+func (f *flight) wait(ctx context.Context, u *Unit) ([]byte, error) {
 	select {
 	case <-f.done:
-		return f.value, nil
-	default:
-	}
-	select {
-	case <-f.done:
-		return f.value, nil
 	case <-ctx.Done():
 		return nil, explain(ctx.Err())
+	case <-u.done:
+		return nil, errUnitEnded
 	case <-f.ctx.Done():
 	case <-f.unit.done:
 	}
-	return nil, nil
+	select {
+	case <-f.done: // perhaps at the same time
+		return f.value, nil
+	default:
+		return nil, nil
+	}
 }
 
 type computingKey struct{}
 
-// computing returns the context of a function that computes a value: fetches in it wait for nobody.
-func computing(ctx context.Context) context.Context {
+// Computing returns a context in which a fetch waits for no other that computes, as the one that [Handle.Fetch] gives to its
+// function. It is for a host whose functions are called while a fetch computes, and have another context than that.
+func Computing(ctx context.Context) context.Context {
+	if isComputing(ctx) {
+		return ctx
+	}
 	return context.WithValue(ctx, computingKey{}, true)
 }
 
-// mayWait reports whether a call of a unit may wait for a flight. One that computes something itself may not, as those for whom
-// it computes could be waiting in the same way for each other. A function that does not pass its context on is known by its
-// unit, as far as other units go.
-func (f *flight) mayWait(ctx context.Context, u *Unit) bool {
-	return ctx.Value(computingKey{}) == nil && (f.unit == u || u.computing.Load() == 0)
-}
+func isComputing(ctx context.Context) bool { return ctx.Value(computingKey{}) != nil }

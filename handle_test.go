@@ -287,8 +287,8 @@ func TestHandle_Limits_AreThoseOfStoreRegistryAndDriver(t *testing.T) {
 	b := newBackend()
 	b.info = store.Info{MaxValueBytes: 50, MaxKeyBytes: 20}
 	ctx, h := openStore(t, b, store.Definition{Limits: store.Limits{Depth: 3}},
-		&store.Options{Limits: store.Limits{Depth: 9, Batch: 7}})
-	want := store.Limits{KeyBytes: 20, ValueBytes: 50, Depth: 3, Nodes: value.DefaultNodes, Batch: 7}
+		&store.Options{Limits: store.Limits{Depth: 9, Batch: 7, BatchBytes: 64 << 20}})
+	want := store.Limits{KeyBytes: 20, ValueBytes: 50, Depth: 3, Nodes: value.DefaultNodes, Batch: 7, BatchBytes: 64 << 20}
 	if got := h.Limits(); got != want {
 		t.Errorf("limits %+v, want %+v", got, want)
 	}

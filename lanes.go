@@ -2,34 +2,60 @@ package store
 
 import (
 	"context"
-	"hash/maphash"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
-// lanes are queues, one for each of many shares of the keys of a connection, in which the callers of this process wait for their
-// turn. Whoever waits obeys its own deadline, and no code of a user runs in a turn.
+// lanes are queues, one for each key that somebody waits for, in which the callers of this process wait for their turn. Whoever
+// waits obeys its own deadline, and no code of a user runs in a turn.
 type lanes struct {
-	seed maphash.Seed
-	lane [64]chan struct{} // holds something while it is somebody's turn
+	mu    sync.Mutex
+	byKey map[string]*lane
 }
 
-func newLanes() *lanes {
-	l := &lanes{seed: maphash.MakeSeed()}
-	for i := range l.lane {
-		l.lane[i] = make(chan struct{}, 1)
+// A lane is the queue of one key.
+type lane struct {
+	turn  chan struct{} // holds something while it is somebody's turn
+	users int           // who wait or have their turn; guarded by lanes.mu
+}
+
+func newLanes() *lanes { return &lanes{byKey: map[string]*lane{}} }
+
+// enter waits for a turn with key, which ends when leave is called.
+func (ls *lanes) enter(ctx context.Context, key string) (leave func(), err error) {
+	l := ls.join(key)
+	select {
+	case l.turn <- struct{}{}:
+		return func() {
+			<-l.turn
+			ls.quit(key, l)
+		}, nil
+	case <-ctx.Done():
+		ls.quit(key, l)
+		return nil, explain(ctx.Err())
 	}
+}
+
+// join returns the lane of key for one user more.
+func (ls *lanes) join(key string) *lane {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.byKey[key]
+	if l == nil {
+		l = &lane{turn: make(chan struct{}, 1)}
+		ls.byKey[key] = l
+	}
+	l.users++
 	return l
 }
 
-// enter waits for a turn with key, which ends when leave is called.
-func (l *lanes) enter(ctx context.Context, key string) (leave func(), err error) {
-	lane := l.lane[maphash.String(l.seed, key)%uint64(len(l.lane))]
-	select {
-	case lane <- struct{}{}:
-		return func() { <-lane }, nil
-	case <-ctx.Done():
-		return nil, explain(ctx.Err())
+// quit takes a user out of a lane, which goes with the last.
+func (ls *lanes) quit(key string, l *lane) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if l.users--; l.users == 0 {
+		delete(ls.byKey, key)
 	}
 }
 

@@ -48,8 +48,11 @@ func LoadMany[T any](ctx context.Context, h *Handle, keys []string) (map[string]
 
 // SaveMany writes Go values with one ttl, as [Save] translates and [Handle.SetMany] writes them.
 func SaveMany[T any](ctx context.Context, h *Handle, values map[string]T, ttl time.Duration) error {
-	entries := make([]Item, 0, len(values))
+	entries := make([]Item, 0, min(len(values), h.store.limits.Batch+1))
 	for key, v := range values {
+		if len(entries) > h.store.limits.Batch {
+			break // too many already, as SetMany says
+		}
 		b, err := value.Marshal(v, h.store.limits.Value())
 		if err != nil {
 			return h.Fail(ctx, OpSetMany, key, err)

@@ -16,6 +16,9 @@ var ErrRemove = errors.New("remove the entry")
 // errNoValue answers a function that was to return a value and returned nothing.
 var errNoValue = Errorf(ErrAborted, "aborted: the function returned no value")
 
+// errOneTry answers an update without retries that was disturbed.
+var errOneTry = Errorf(ErrConflict, "conflict: another writer was faster")
+
 // errUnwound is what the observer sees where a function panicked or ended its goroutine.
 var errUnwound = Errorf(ErrAborted, "aborted: the function did not return")
 
@@ -104,7 +107,10 @@ func (u *update) run() ([]byte, error) {
 			return v, err
 		}
 		if n == u.retries {
-			return nil, Errorf(ErrConflict, "conflict: other writers came between %d times", n+1)
+			if n == 0 {
+				return nil, errOneTry
+			}
+			return nil, Errorf(ErrConflict, "conflict: other writers were faster, at each of %d tries", n+1)
 		}
 		if err := pause.wait(u.ctx); err != nil {
 			return nil, err

@@ -356,6 +356,7 @@ function Store:each(opts) end
 ---@field depth integer Most tables inside each other.
 ---@field nodes integer Most tables and elements in one value.
 ---@field batch integer Most keys of a batch, and of a page.
+---@field batch_bytes integer Most bytes of all values that one batch writes, as they are stored.
 ---@field entries? integer Entries that there is room for; nil: no bound.
 ---@field bytes? integer Bytes of keys and values that there is room for; nil: no bound.
 ---@field default_ttl number Seconds to live where none are given, `math.huge` for never.

@@ -129,11 +129,11 @@ func TestUpdate_InLua(t *testing.T) {
 		h.want(`s:update("a:k", function() return false end)`, `false, nil`)
 		h.want(`s:update("a:k", function() return store.REMOVE end)`, `nil, nil`)
 		h.want(`s:has("a:k")`, `false, nil`)
-		h.want(`s:set("a:k", store.REMOVE)`, `nil, "cannot store a userdata", "invalid"`)
+		h.want(`s:set("a:k", store.REMOVE)`, `nil, "cannot store store.REMOVE, which is for the function of update to return", "invalid"`)
 		h.want(`s:update("a:k", function() s:incr("a:k"); return 5 end, {retries = 2})`,
-			`nil, "conflict: other writers came between 3 times", "conflict"`)
+			`nil, "conflict: other writers were faster, at each of 3 tries", "conflict"`)
 		h.want(`s:update("a:k", function() s:incr("a:k"); return 5 end, {retries = 0})`,
-			`nil, "conflict: other writers came between 1 times", "conflict"`)
+			`nil, "conflict: another writer was faster", "conflict"`)
 		h.want(`s:get("a:k")`, `4, nil`)
 		h.want(`s:update("a:k", function() s:release(); return 5 end)`, `nil, "store is released", "released"`)
 		h.want(`tostring(store.REMOVE)`, `"store.REMOVE"`)
@@ -332,19 +332,128 @@ func TestListAndEach_InLua(t *testing.T) {
 	h.want(`local n = 0; for k, v in s:each{prefix = "a:"} do n = n + v end; return n`, `31375`)
 	h.want(`local n = 0; for k in s:each() do n = n + 1; if n == 7 then break end end; return n`, `7`)
 	h.want(`local n = 0; for k in s:each("a:") do n = n + 1; s:delete(k) end; return n, s:has("a:250")`, `250, false, nil`)
-	h.wantRaised(`s:each(5)`, `invalid options: want a table with prefix or values, got number`)
+	h.wantRaised(`s:each(5)`, `invalid prefix: want a string, or a table with prefix or values, got number`)
 	h.wantRaised(`s:each{limit = 5}`, `unknown option "limit": want prefix or values`)
 	h.wantRaised(`for k in s:each("\255") do end`, `invalid prefix "\xff": not valid UTF-8`)
 	h.wantRaised(`s:release(); s:each()`, `store is released`)
 	h.want(`local next = s:each("b:"); return next(), next(), next()`, `"b:1", nil, nil`)
 }
 
-func TestEach_OfAStoreThatIsReleasedMeanwhile_RaisesAtTheNextPage(t *testing.T) {
+func TestEach_OfAStoreThatIsReleasedMeanwhile_Raises(t *testing.T) {
 	h := plainHost(t)
 	h.want(`for i = 1, 150 do s:set("a:" .. i, i) end
 		local n = 0
 		local ok, err = pcall(function() for k in s:each() do n = n + 1; s:release() end end)
-		return ok, n, (err:gsub("^.-: ", "", 1))`, `false, 100, "store is released"`)
+		return ok, n, (err:gsub("^.-: ", "", 1))`, `false, 1, "store is released"`)
+}
+
+// What was listed for one unit, as its policy allowed, is not for the next.
+func TestEach_KeptForTheNextUnit_Raises(t *testing.T) {
+	h := plainHost(t)
+	h.want(`for i = 1, 50 do s:set("a:" .. i, i) end; kept = s:each(); return kept()`, `"a:1", 1`)
+	h.want(`select(2, pcall(kept)):find("its unit of work ended", 1, true) ~= nil`, `true`)
+}
+
+func TestModule_LoadedTwiceInOneState_IsOneForWhatMustBeOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // where a deadlock fails the test
+		h := plainHost(t)
+		h.want(`package.loaded.store = nil
+			local again = require("store")
+			local s2 = again.get("cache")
+			return again == store, again.REMOVE == store.REMOVE,
+				s:fetch("a:b", function() return s2:fetch("a:b", function() return 1 end) end)`, `false, true, 1, nil, "miss"`)
+	})
+}
+
+// What the host does when the function of a fetch calls it has the context of that function.
+func TestFetch_ByAHostFunctionInsideFetch_DoesNotWaitForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := plainHost(t)
+		h.L.SetGlobal("host", h.L.NewFunction(func(L *lua.LState) int {
+			s, err := store.Get(L.Context(), "cache")
+			if err != nil {
+				L.RaiseError("%v", err)
+			}
+			_, _, err = s.Fetch(L.Context(), "a:b", 0, func(context.Context) ([]byte, error) { return []byte{1}, nil })
+			if err != nil {
+				L.RaiseError("%v", err)
+			}
+			return 0
+		}))
+		h.want(`s:fetch("a:b", function() host() return 2 end)`, `2, nil, "miss"`)
+		h.want(`s:get("a:b")`, `2, nil`)
+	})
+}
+
+// A policy that goes by what the host put into the context must see what is there now, in a function of a fetch too.
+func TestFetch_InsideFetch_HasTheContextOfTheState(t *testing.T) {
+	type who struct{}
+	var asked []string
+	h := newHost(t, &store.Options{Policy: func(ctx context.Context, a store.Access) error {
+		asked = append(asked, fmt.Sprint(a.Op, " ", a.Key, " ", ctx.Value(who{})))
+		return nil
+	}}, store.Definition{})
+	h.L.SetGlobal("as", h.L.NewFunction(func(L *lua.LState) int {
+		outer := L.Context()
+		defer L.SetContext(outer)
+		L.SetContext(context.WithValue(outer, who{}, L.CheckString(1)))
+		L.Push(L.CheckFunction(2))
+		L.Call(0, 1)
+		return 1
+	}))
+	h.want(`s:fetch("a:1", function() return as("guest", function() return s:fetch("a:2", function() return 2 end) end) end)`, `2, nil, "miss"`)
+	if got := strings.Join(asked, ", "); got != "fetch a:1 <nil>, fetch a:2 guest" {
+		t.Errorf("the policy saw %s", got)
+	}
+	h.want(`s:get("a:1")`, `2, nil`)
+	if got := asked[len(asked)-1]; got != "get a:1 <nil>" {
+		t.Errorf("afterwards the policy saw %s", got)
+	}
+}
+
+// What a script says for itself is for itself: an observer may keep its events.
+func TestUpdate_ThatIsAborted_ShowsTheObserverABeginning(t *testing.T) {
+	var last store.Event
+	h := newHost(t, &store.Options{Observe: func(_ context.Context, e store.Event) {
+		if e.Op == store.OpUpdate {
+			last = e
+		}
+	}}, store.Definition{})
+	h.want(`local _, err, kind = s:update("a:b", function() return nil, ("x"):rep(100000), 5 end); return #err, kind`, `100000, "aborted"`)
+	if text := last.Err.Error(); store.Kind(last.Err) != "aborted" || len(text) > 100 || !strings.HasPrefix(text, "aborted: xxx") {
+		t.Errorf("the observer saw %.200s", text)
+	}
+	h.want(`s:update("a:b", function() return nil, false, {} end)`, `nil, "aborted: the function returned no value", "aborted"`)
+}
+
+func TestSetMany_OfTooMuch_IsRefusedBeforeItIsEncoded(t *testing.T) {
+	h := newHost(t, nil, store.Definition{Limits: store.Limits{BatchBytes: 10_000}})
+	h.want(`local t = {}; for i = 1, 100 do t["a:" .. i] = ("x"):rep(101) end; return s:set_many(t)`,
+		`nil, "batch too large: more than 10000 bytes of values", "too_large"`)
+	h.want(`s:list()`, `{items={}}, nil`)
+	// A key that is refused is found before any value is looked at.
+	h.want(`s:set_many({["a:1"] = print, bad = 1})`, `nil, "invalid key \"bad\": want \"namespace:name\"", "invalid"`)
+}
+
+func TestGetMany_WithBothKindsOfFailure_NamesAllKeys(t *testing.T) {
+	h := plainHost(t)
+	memory, err := memstore.Open(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, v := range map[string][]byte{"a:1": {1}, "a:2": {0xc1}} {
+		if err := memory.Set(context.Background(), key, v, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	driver := failing{memory, store.Errorf(store.ErrCorrupt, "corrupt value: a list")}
+	if err := h.reg.Define("part", store.Definition{Open: store.Opener{Open: func(context.Context) (store.Driver, error) { return driver, nil }}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := h.unit(`return store.get("part"):get_many({"bad:1", "a:1", "a:2"})`)
+	if err != nil || !strings.HasSuffix(got, `"corrupt", {1="a:2" 2="bad:1"}`) {
+		t.Errorf("answered %s, %v", got, err)
+	}
 }
 
 func TestNewMethods_OfAReadOnlyStore_AreDenied(t *testing.T) {

@@ -1,7 +1,9 @@
 package storelua
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -16,11 +18,11 @@ func getMany(L *lua.LState) int {
 		return failed(L, h, store.OpGetMany, "", err)
 	}
 	found, err := h.GetMany(contextOf(L), keys)
-	if err != nil {
+	d := newBatchDecoder(L, h)
+	if err != nil && !d.note(err) {
 		return fail(L, err)
 	}
 	t := L.CreateTable(0, len(found))
-	d := newBatchDecoder(L, h)
 	for _, key := range keys { // in their order, which pairs then has too
 		if b, ok := found[key]; ok {
 			if v := d.decode(key, b); v != nil {
@@ -28,10 +30,13 @@ func getMany(L *lua.LState) int {
 			}
 		}
 	}
-	if err := d.err(); err != nil {
-		return failed(L, h, store.OpGetMany, "", err)
+	switch corrupt := d.err(); {
+	case corrupt == nil:
+		return done(L, t)
+	case err == nil || d.more:
+		return failed(L, h, store.OpGetMany, "", corrupt)
 	}
-	return done(L, t)
+	return fail(L, err)
 }
 
 // A batchDecoder decodes many values and gathers those that are corrupt.
@@ -39,9 +44,20 @@ type batchDecoder struct {
 	L      *lua.LState
 	h      *store.Handle
 	failed map[string]error
+	more   bool // some are corrupt
 }
 
 func newBatchDecoder(L *lua.LState, h *store.Handle) *batchDecoder { return &batchDecoder{L: L, h: h} }
+
+// note takes up the keys that failed before they could be decoded. It reports false for an error that names none.
+func (d *batchDecoder) note(err error) bool {
+	var batch *store.BatchError
+	if !errors.As(err, &batch) {
+		return false
+	}
+	d.failed = maps.Clone(batch.Errs)
+	return true
+}
 
 // decode returns a value, nil if it is corrupt.
 func (d *batchDecoder) decode(key string, b []byte) lua.LValue {
@@ -52,7 +68,7 @@ func (d *batchDecoder) decode(key string, b []byte) lua.LValue {
 	if d.failed == nil {
 		d.failed = map[string]error{}
 	}
-	d.failed[key] = err
+	d.failed[key], d.more = err, true
 	return nil
 }
 
@@ -129,27 +145,38 @@ func keysOf(L *lua.LState, h *store.Handle) ([]string, error) {
 	return keys, nil
 }
 
-// entriesOf returns argument 2, which must be a table of values by key.
+// entriesOf returns argument 2, which must be a table of values by key. Keys come first: what is refused for them is not encoded.
 func entriesOf(L *lua.LState, h *store.Handle) ([]store.Item, error) {
 	t, ok := L.Get(2).(*lua.LTable)
 	if !ok {
 		return nil, wrongType("entries", "a table of values by key", L.Get(2))
 	}
-	var entries []store.Item
-	limits, most := h.Limits().Value(), h.Limits().Batch
-	for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
+	n, most := 0, h.Limits().Batch
+	for k, _ := t.Next(lua.LNil); k != lua.LNil; k, _ = t.Next(k) {
 		key, ok := k.(lua.LString)
 		if !ok {
 			return nil, store.Errorf(store.ErrInvalid, `invalid key: want a string "namespace:name", got %s`, typeName(k))
 		}
-		if len(entries) == most {
+		if n++; n > most {
 			return nil, tooMany(most)
 		}
+		if err := store.CheckKey(string(key)); err != nil {
+			return nil, err
+		}
+	}
+	entries := make([]store.Item, 0, n)
+	limits := h.Limits().Value()
+	left := h.Limits().BatchBytes
+	for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
+		key := string(k.(lua.LString))
 		b, err := Encode(v, limits)
 		if err != nil {
-			return nil, fmt.Errorf("%w: key %q", err, short(string(key)))
+			return nil, fmt.Errorf("%w: key %q", err, short(key))
 		}
-		entries = append(entries, store.Item{Key: string(key), Value: b})
+		if left -= len(b); left < 0 {
+			return nil, store.Errorf(store.ErrTooLarge, "batch too large: more than %d bytes of values", h.Limits().BatchBytes)
+		}
+		entries = append(entries, store.Item{Key: key, Value: b})
 	}
 	return entries, nil
 }

@@ -25,6 +25,7 @@ func (m *module) update(L *lua.LState) int {
 		return failed(L, h, store.OpUpdate, key, err)
 	}
 	limits := h.Limits().Value()
+	var got computed
 	b, err := h.Update(contextOf(L), key, expiry, o, func(old []byte) ([]byte, error) {
 		current := lua.LValue(lua.LNil)
 		if old != nil {
@@ -33,7 +34,7 @@ func (m *module) update(L *lua.LState) int {
 				return nil, err
 			}
 		}
-		got := call(L, fn, current)
+		got = call(L, fn, current)
 		if got.value == m.remove {
 			return nil, store.ErrRemove
 		}
@@ -41,7 +42,7 @@ func (m *module) update(L *lua.LState) int {
 	})
 	switch {
 	case err != nil:
-		return notComputed(L, err)
+		return got.fail(L, err)
 	case b == nil: // removed
 		return done(L, lua.LNil)
 	}
@@ -85,18 +86,18 @@ func (m *module) fetch(L *lua.LState) int {
 	if err != nil {
 		return failed(L, h, store.OpFetch, key, err)
 	}
-	ctx := m.fetching
-	if ctx == nil {
-		ctx = contextOf(L)
+	ctx := contextOf(L)
+	if m.fetching > 0 {
+		ctx = store.Computing(ctx)
 	}
+	var got computed
 	b, found, err := h.Fetch(ctx, key, expiry, func(ctx context.Context) ([]byte, error) {
-		outer := m.fetching
-		m.fetching = ctx
-		defer func() { m.fetching = outer }()
-		return call(L, fn, lua.LString(key)).encode(h)
+		defer m.enter(L, ctx)()
+		got = call(L, fn, lua.LString(key))
+		return got.encode(h)
 	})
 	if err != nil {
-		return notComputed(L, err)
+		return got.fail(L, err)
 	}
 	v, err := Decode(L, b, h.Limits().Value())
 	if err != nil {
@@ -107,6 +108,22 @@ func (m *module) fetch(L *lua.LState) int {
 		how = hit
 	}
 	return done(L, v) + push(L, how)
+}
+
+// enter notes that the function of a fetch runs, until leave is called. The state has its context meanwhile, for what the host
+// does when that function calls it.
+func (m *module) enter(L *lua.LState, ctx context.Context) (leave func()) {
+	outer := L.Context()
+	L.SetContext(ctx)
+	m.fetching++
+	return func() {
+		m.fetching--
+		if outer == nil {
+			L.RemoveContext()
+		} else {
+			L.SetContext(outer)
+		}
+	}
 }
 
 // push pushes one more result.
@@ -129,7 +146,10 @@ func keyAndFunction(L *lua.LState) (string, *lua.LFunction, error) {
 }
 
 // computed is what a function of a script returned: a value, or none with what it says about that.
-type computed struct{ value, message, kind lua.LValue }
+type computed struct {
+	value, message, kind lua.LValue
+	said                 error // the error that stands for the latter
+}
 
 // call calls a function of a script. What it raises passes through. It cannot yield: gopher-lua would go on in the coroutine's
 // caller with the Go frames between still there, and crash. To a coroutine without a parent it says so.
@@ -140,50 +160,38 @@ func call(L *lua.LState, fn *lua.LFunction, arg lua.LValue) computed {
 	L.Push(fn)
 	L.Push(arg)
 	L.Call(1, 3)
-	c := computed{L.Get(-3), L.Get(-2), L.Get(-1)}
+	c := computed{value: L.Get(-3), message: L.Get(-2), kind: L.Get(-1)}
 	L.Pop(3)
 	return c
 }
 
-// encode returns the stored form of a computed value, or an [aborted] where there is none.
-func (c computed) encode(h *store.Handle) ([]byte, error) {
-	if c.value == lua.LNil {
-		return nil, aborted(c)
+// encode returns the stored form of a computed value, or an [store.ErrAborted] where there is none.
+func (c *computed) encode(h *store.Handle) ([]byte, error) {
+	if c.value != lua.LNil {
+		return Encode(c.value, h.Limits().Value())
 	}
-	return Encode(c.value, h.Limits().Value())
+	c.said = store.Errorf(store.ErrAborted, "aborted: the function returned no value")
+	if text, ok := c.message.(lua.LString); ok {
+		c.said = store.Errorf(store.ErrAborted, "aborted: %s", short(string(text)))
+	}
+	return nil, c.said
 }
 
-// An aborted is the error of a function of a script that returned no value: a [store.ErrAborted] with the message and the kind
-// that it returned instead.
-type aborted computed
-
-// Error returns the message as a text.
-func (a aborted) Error() string {
-	if a.message == lua.LNil {
-		return "aborted: the function returned no value"
-	}
-	return a.message.String()
-}
-
-// Unwrap returns the sentinel.
-func (a aborted) Unwrap() error { return store.ErrAborted }
-
-// notComputed is fail for calls that may return what a function of the script says.
-func notComputed(L *lua.LState, err error) int {
-	var a aborted
-	if !errors.As(err, &a) {
+// fail is the [fail] of a method whose function may have aborted it: then it returns what the function said, of which an observer
+// sees no more than the beginning.
+func (c *computed) fail(L *lua.LState, err error) int {
+	if c.said == nil || !errors.Is(err, c.said) {
 		return fail(L, err)
 	}
+	message, kind := c.message, c.kind
+	if lua.LVIsFalse(message) {
+		message = lua.LString("aborted: the function returned no value")
+	}
+	if _, ok := kind.(lua.LString); !ok {
+		kind = lua.LString(store.Kind(err))
+	}
 	L.Push(lua.LNil)
-	if a.message == lua.LNil {
-		L.Push(lua.LString(a.Error()))
-	} else {
-		L.Push(a.message)
-	}
-	if a.kind == lua.LNil {
-		L.Push(lua.LString(store.Kind(a)))
-	} else {
-		L.Push(a.kind)
-	}
+	L.Push(message)
+	L.Push(kind)
 	return 3
 }

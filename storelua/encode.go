@@ -86,6 +86,9 @@ func article(v lua.LValue) string {
 	if v == nil || v == lua.LNil {
 		return "nil"
 	}
+	if ud, ok := v.(*lua.LUserData); ok && ud.Value == (remover{}) {
+		return "store.REMOVE, which is for the function of update to return"
+	}
 	return "a " + v.Type().String()
 }
 

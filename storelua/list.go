@@ -114,9 +114,15 @@ func each(L *lua.LState) int {
 // walkOf returns the arguments of each.
 func walkOf(L *lua.LState, h *store.Handle) (l listing, err error) {
 	l.values = true
-	if prefix, ok := L.Get(2).(lua.LString); ok {
-		l.prefix = string(prefix)
-	} else if l, err = walkWith(L); err != nil {
+	switch v := L.Get(2).(type) {
+	case lua.LString:
+		l.prefix = string(v)
+	case *lua.LNilType, *lua.LTable:
+		l, err = walkWith(L)
+	default:
+		err = wrongType("prefix", "a string, or a table with "+list(eachOptionNames), v)
+	}
+	if err != nil {
 		return l, err
 	}
 	if l.limit = store.KeysPage; l.values {
@@ -155,6 +161,10 @@ type walk struct {
 
 // next is the iterator function: it returns the next key, with its value if those are wanted, and nothing at the end.
 func (w *walk) next(L *lua.LState) int {
+	if err := w.h.Err(); err != nil { // what was listed for one unit is not for the next
+		w.page, w.at = page{}, 0
+		raise(L, err)
+	}
 	for w.at == len(w.page.keys)+len(w.page.items) {
 		if w.begun && w.page.next == "" {
 			return push(L, lua.LNil)

@@ -14,9 +14,9 @@ import (
 // Preload makes require("store") work in L. It registers [Loader] and nothing else.
 func Preload(L *lua.LState) { L.PreloadModule("store", Loader) }
 
-// Loader is the loader of the module: it pushes a fresh one.
+// Loader is the loader of the module: it pushes a fresh one, which shares with others of the same state only what must be one.
 func Loader(L *lua.LState) int {
-	m := &module{never: huge(L), remove: constant(L, "store.REMOVE")}
+	m := moduleOf(L)
 	handles := sealed(L, "store", m.methods())
 	L.SetField(handles, "__tostring", L.NewFunction(handleString))
 	ud := L.NewUserData()
@@ -29,14 +29,36 @@ func Loader(L *lua.LState) int {
 	return 1
 }
 
-// A module is what the methods of the stores of one Lua state share.
+// A module is what the stores of one Lua state share, however often it is loaded there.
 type module struct {
 	never  lua.LNumber    // stands for a ttl that never ends
 	remove *lua.LUserData // store.REMOVE
-	// fetching is the context of the function of a fetch that is running, the innermost; nil outside of any. Whatever
-	// coroutine a fetch is called in, it is called by that function, as a state does one thing at a time.
-	fetching context.Context
+	// fetching counts the functions of fetches that are running. Whatever coroutine a fetch is called in meanwhile, it is called
+	// by one of them, as a state does one thing at a time.
+	fetching int
 }
+
+// registered is where the registry of a state, which scripts cannot reach, has its module.
+const registered = "github.com/luastore/store/storelua"
+
+// moduleOf returns the module of a state.
+func moduleOf(L *lua.LState) *module {
+	if ud, ok := L.G.Registry.RawGetString(registered).(*lua.LUserData); ok {
+		if m, ok := ud.Value.(*module); ok {
+			return m
+		}
+	}
+	m := &module{never: huge(L), remove: L.NewUserData()}
+	m.remove.Value = remover{}
+	m.remove.Metatable = sealed(L, "store.REMOVE", nil)
+	ud := L.NewUserData()
+	ud.Value = m
+	L.G.Registry.RawSetString(registered, ud)
+	return m
+}
+
+// A remover is what store.REMOVE holds.
+type remover struct{}
 
 // methods are what a store can do.
 func (m *module) methods() map[string]lua.LGFunction {
@@ -47,13 +69,6 @@ func (m *module) methods() map[string]lua.LGFunction {
 		"list": listPage, "each": each,
 		"info": m.info, "release": release,
 	}
-}
-
-// constant returns a value that is equal to itself only and has a name.
-func constant(L *lua.LState, name string) *lua.LUserData {
-	ud := L.NewUserData()
-	ud.Metatable = sealed(L, name, nil)
-	return ud
 }
 
 // sealed returns a metatable through which a userdata has functions that no script can change or look behind.
@@ -442,7 +457,7 @@ func (m *module) info(L *lua.LState) int {
 		n    int64
 	}{
 		{"key_bytes", int64(l.KeyBytes)}, {"value_bytes", int64(l.ValueBytes)}, {"depth", int64(l.Depth)},
-		{"nodes", int64(l.Nodes)}, {"batch", int64(l.Batch)}, {"entries", i.MaxEntries}, {"bytes", i.MaxBytes},
+		{"nodes", int64(l.Nodes)}, {"batch", int64(l.Batch)}, {"batch_bytes", int64(l.BatchBytes)}, {"entries", i.MaxEntries}, {"bytes", i.MaxBytes},
 	} {
 		if f.n > 0 { // otherwise there is no limit
 			limits.RawSetString(f.name, lua.LNumber(f.n))

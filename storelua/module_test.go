@@ -412,7 +412,7 @@ func TestModule_Info(t *testing.T) {
 	h := newHost(t, nil, store.Definition{Limits: store.Limits{ValueBytes: 1000, Depth: 3}})
 	h.want(`s:info()`, `{clock="monotonic clock of this process" consistency="linearizable for each key" driver="memory" `+
 		`durability="none: entries are lost when the process ends" `+
-		`limits={batch=1000 default_ttl=1.7976931348623157e+308 depth=3 key_bytes=1024 `+
+		`limits={batch=1000 batch_bytes=67108864 default_ttl=1.7976931348623157e+308 depth=3 key_bytes=1024 `+
 		`max_ttl=1.7976931348623157e+308 nodes=100000 value_bytes=1000} `+
 		`ordered=true shared=false ttl_resolution=1e-09}, nil`)
 	h.want(`s:info().limits.max_ttl == math.huge`, `true`)

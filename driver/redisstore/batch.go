@@ -13,7 +13,7 @@ import (
 // failure has a name (MGET answers nil for a key of another type), and no command spans the slots of a cluster, so that nothing
 // has to be split by slot.
 
-// GetMany returns the values of keys, in order, nil for those that do not exist.
+// GetMany returns the values of keys, in order, nil for those that do not exist, and for those that failed.
 func (d *Driver) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 	if len(keys) == 0 {
 		return nil, nil
@@ -39,10 +39,7 @@ func (d *Driver) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 			failed.add(keys[i], d.readError(ctx, err))
 		}
 	}
-	if err := failed.err(); err != nil {
-		return nil, err
-	}
-	return values, nil
+	return values, failed.err()
 }
 
 func (d *Driver) getMany(ctx context.Context, keys []string) ([]rueidis.RedisResult, error) {
