@@ -3,6 +3,7 @@ module github.com/luastore/store
 go 1.26
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/redis/rueidis v1.0.79
 	github.com/spf13/cobra v1.10.2
 	github.com/tidwall/btree v1.8.2

@@ -93,9 +93,23 @@ var faults = []fault{
 	{"TTL kept on overwrite, in Lua", "Lua/TTLOfNilZeroOrHugeIsNever", func(p *plain) store.Driver { return ttlKeptOnOverwrite{p} }},
 	{"Delete of expired is true, in Lua", "Lua/WhatHasExpiredIsNotThere", func(p *plain) store.Driver { return deleteOfExpired{p} }},
 	{"Touch of absent is true, in Lua", "Lua/WhatHasExpiredIsNotThere", func(p *plain) store.Driver { return touchOfAbsent{p} }},
+	{"CompareAndSwap loses KeepTTL, in Lua", "Lua/UpdateKeepsTheTTLUnlessOneIsGiven", func(p *plain) store.Driver { return swapLosesKeepTTL{p} }},
+	{"CompareAndSwap with nil old overwrites, in Lua", "Lua/SetIfAbsentWritesOnce", func(p *plain) store.Driver { return swapOverwrites{p} }},
+	{"Incr loses initial, in Lua", "Lua/IncrOfAbsentCountsFromInitial", func(p *plain) store.Driver { return incrLosesInitial{p} }},
+	{"Incr stores another form, in Lua", "Lua/IncrAddsAndStoresTheCanonicalForm", func(p *plain) store.Driver { return incrNotCanonical{p} }},
+	{"GetMany answers in key order, in Lua", "Lua/ManyKeysAreWrittenReadAndDeleted", func(p *plain) store.Driver { return getManySorted{p} }},
+	{"List repeats a key, in Lua", "Lua/EachMeetsEveryEntryOverManyPages", func(p *plain) store.Driver { return listRepeats{p} }},
+	{"List counts positions, in Lua", "Lua/EachGoesOnWhenKeysAreDeleted", func(p *plain) store.Driver { return listByPosition{p} }},
 	{"expired is visible in Has, by a handle", "Handle/Has/OfExpiredIsFalse", func(p *plain) store.Driver { return expiredInHas{p} }},
 	{"keys lose trailing spaces, by a handle", "Handle/Key/DiffersByEveryByte", func(p *plain) store.Driver { return keysMapped{p, trimRight} }},
-	{"CompareAndSwap is not atomic, under Incr", "Fallback/Incr/ManyConcurrentLoseNothing", func(p *plain) store.Driver { return swapNotAtomic{p} }},
+	{"CompareAndSwap is not atomic, under Incr", "Fallback/Incr/BesideCompareAndSwapLosesNeither", func(p *plain) store.Driver { return swapNotAtomic{p} }},
+	{"Incr is not atomic, in a history", "Handle/Linearizable/HistoriesOfManyUnitsAreLegal", func(p *plain) store.Driver { return incrNotAtomic{p} }},
+	{"CompareAndSwap is not atomic, in a history", "Handle/Linearizable/HistoriesOfManyUnitsAreLegal", func(p *plain) store.Driver { return swapNotAtomic{p} }},
+	{"CompareAndSwap is not atomic, in a history of a fallback", "Fallback/Linearizable/HistoriesOfManyUnitsAreLegal", func(p *plain) store.Driver { return swapNotAtomic{p} }},
+	{"Delete has several winners, in a history", "Handle/Linearizable/HistoriesOfManyUnitsAreLegal", func(p *plain) store.Driver { return deleteNotAtomic{p} }},
+	{"reads the value before, in a history", "Handle/Linearizable/HistoriesOfManyUnitsAreLegal", func(p *plain) store.Driver { return &laggingReads{plain: p, before: map[string][]byte{}} }},
+	{"Incr is not atomic, in a count", "Handle/Count/IncrOfManyUnitsIsExact", func(p *plain) store.Driver { return incrNotAtomic{p} }},
+	{"CompareAndSwap is not atomic, in a count", "Handle/Count/UpdateOfManyUnitsIsExact", func(p *plain) store.Driver { return swapNotAtomic{p} }},
 	{"Info says a bound that does not hold", "Info/MaxEntriesIsNeverExceeded", func(p *plain) store.Driver { return infoSaysBounded{p} }},
 }
 
@@ -284,6 +298,36 @@ func (d *staleReads) Get(ctx context.Context, key string) ([]byte, error) {
 	}
 	if d.reads%8 == 1 {
 		d.old = v
+	}
+	return v, err
+}
+
+// laggingReads answers now and then, as a replica that lags behind would, what an entry was before its last write.
+type laggingReads struct {
+	*plain
+	reads  int
+	before map[string][]byte // by key
+}
+
+func (d *laggingReads) Set(ctx context.Context, key string, v []byte, ttl time.Duration) error {
+	if err := d.enter(ctx); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	if e, ok := d.live(key); ok {
+		d.before[key] = e.value
+	}
+	d.put(key, v, ttl)
+	return nil
+}
+
+func (d *laggingReads) Get(ctx context.Context, key string) ([]byte, error) {
+	v, err := d.plain.Get(ctx, key)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reads++
+	if old, ok := d.before[key]; ok && err == nil && d.reads%64 == 0 {
+		return old, nil
 	}
 	return v, err
 }

@@ -72,6 +72,17 @@ func (h *handle) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 	return values, err
 }
 
+// asUnit runs fn as a unit of work of its own, with a handle of the same store.
+func (s *space) asUnit(fn func(ctx context.Context, h *store.Handle) error) error {
+	return s.handle.registry.Do(s.ctx, func(ctx context.Context) error {
+		h, err := store.Get(ctx, "test")
+		if err != nil {
+			return err
+		}
+		return fn(ctx, h)
+	})
+}
+
 // Close ends the unit and closes the driver.
 func (h *handle) Close() error {
 	if err := h.unit.End(); err != nil {

@@ -222,6 +222,7 @@ func (s *space) callEach(key string) map[string]error {
 	_, errs["Delete"] = s.handle.Delete(s.ctx, key)
 	_, errs["GetMany"] = s.handle.Handle.GetMany(s.ctx, []string{"t:k", key})
 	_, errs["DeleteMany"] = s.handle.DeleteMany(s.ctx, []string{"t:k", key})
+	_, errs["DeleteIfVersion"] = s.handle.DeleteIfVersion(s.ctx, key, store.Version(one))
 	return errs
 }
 
@@ -240,6 +241,10 @@ func (s *space) writeEachTo(key string, ttl time.Duration) map[string]error {
 	_, errs["CompareAndSwap"] = s.handle.CompareAndSwap(s.ctx, key, one, two, ttl)
 	_, errs["Incr"] = s.handle.Incr(s.ctx, key, 1, 0, ttl)
 	errs["SetMany"] = s.handle.SetMany(s.ctx, []store.Item{{Key: "t:n", Value: two}, {Key: key, Value: two}}, ttl)
+	_, errs["SetIfAbsent"] = s.handle.SetIfAbsent(s.ctx, key, two, ttl)
+	_, errs["SetIfVersion"] = s.handle.SetIfVersion(s.ctx, key, two, store.Version(one), ttl)
+	_, errs["Update"] = s.handle.Update(s.ctx, key, ttl, nil, func([]byte) ([]byte, error) { return two, nil })
+	_, _, errs["Fetch"] = s.handle.Fetch(s.ctx, key, ttl, func(context.Context) ([]byte, error) { return two, nil })
 	return errs
 }
 
@@ -255,9 +260,21 @@ func (s *space) creating(ttl time.Duration) map[string]func() error {
 			_, err := s.handle.Incr(s.ctx, "t:counted", 1, 0, ttl)
 			return err
 		},
+		"t:absent": func() error {
+			_, err := s.handle.SetIfAbsent(s.ctx, "t:absent", one, ttl)
+			return err
+		},
+		"t:updated": func() error {
+			_, err := s.handle.Update(s.ctx, "t:updated", ttl, nil, func([]byte) ([]byte, error) { return one, nil })
+			return err
+		},
 	}
 	if ttl != store.KeepTTL {
 		ways["t:many"] = func() error { return s.handle.SetMany(s.ctx, []store.Item{{Key: "t:many", Value: one}}, ttl) }
+		ways["t:fetched"] = func() error {
+			_, _, err := s.handle.Fetch(s.ctx, "t:fetched", ttl, func(context.Context) ([]byte, error) { return one, nil })
+			return err
+		}
 	}
 	return ways
 }

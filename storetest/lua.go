@@ -7,11 +7,13 @@ import (
 	"github.com/luastore/store/script"
 )
 
-// luaPrelude is what the Lua of every rule finds: the store s, the module, and expect, which takes the results of one call.
+// luaPrelude is what the Lua of every rule finds: the store s, the module, expect, which takes the results of one call, and
+// raises.
 //
 //	expect(s:get("t:k")).is(1, nil)                    exactly these results
 //	expect(s:get("foo")).fails("invalid", "want")      nil, a text that holds "want", "invalid"
 //	expect(s:get("t:k")).answers("not_found", text)    nil, exactly text, "not_found"
+//	raises(text, function() s.get(5) end)              raises an error with a text that holds text
 const luaPrelude = `
 local store = require("store")
 local s = assert(store.get("test"))
@@ -50,6 +52,13 @@ local function expect(...)
 		end,
 	}
 end
+
+local function raises(text, fn)
+	local ok, err = pcall(fn)
+	if ok or not string.find(tostring(err), text, 1, true) then
+		error("got " .. tostring(err) .. "\nwant an error with: " .. text, 2)
+	end
+end
 `
 
 // lua runs Lua as one unit of work, in which the store "test" is the connection; errors of the Lua end the rule.
@@ -62,7 +71,10 @@ func (s *space) luaWith(def store.Definition, source string) {
 	s.Helper()
 	registry := store.New(nil)
 	// The rule goes on with the connection, which the registry closes with its last store.
-	def.Open = opening(keptOpen{s.connection})
+	def.Open = opening(keepOpen(s.connection))
+	if s.handle != nil {
+		def.Prefix = handlePrefix
+	}
 	s.must("Define", registry.Define("test", def))
 	program, err := script.Compile("rule", luaPrelude+source)
 	s.must("Compile", err)
@@ -71,11 +83,36 @@ func (s *space) luaWith(def store.Definition, source string) {
 	s.must("Close of the registry", registry.Close(s.ctx))
 }
 
-// keptOpen is a driver that somebody else closes. It hides optional interfaces, which no rule in Lua needs.
+// keptOpen is a driver that somebody else closes. It hides optional interfaces.
 type keptOpen struct{ store.Driver }
 
 // Close leaves the driver open.
 func (keptOpen) Close() error { return nil }
+
+// keepOpen returns a driver that somebody else closes, with the optional interfaces that it has.
+func keepOpen(d store.Driver) store.Driver {
+	batcher, batches := d.(store.Batcher)
+	counter, counts := d.(store.Counter)
+	switch {
+	case batches && counts:
+		return struct {
+			keptOpen
+			store.Batcher
+			store.Counter
+		}{keptOpen{d}, batcher, counter}
+	case batches:
+		return struct {
+			keptOpen
+			store.Batcher
+		}{keptOpen{d}, batcher}
+	case counts:
+		return struct {
+			keptOpen
+			store.Counter
+		}{keptOpen{d}, counter}
+	}
+	return keptOpen{d}
+}
 
 // luaRule returns a rule that is one piece of Lua.
 func luaRule(name, source string) rule {
@@ -280,6 +317,9 @@ var luaRules = []rule{
 			function() return s:get("t:k") end, function() return s:get("t:k", 1) end, function() return s:get("foo") end,
 			function() return s:set("t:k", 1) end, function() return s:delete("t:k") end, function() return s:has("t:k") end,
 			function() return s:ttl("t:k") end, function() return s:touch("t:k") end, function() return s:info() end,
+			function() return s:entry("t:k") end, function() return s:incr("t:k") end, function() return s:list() end,
+			function() return s:update("t:k", error) end, function() return s:fetch("t:k", error) end,
+			function() return s:get_many({"t:k"}) end, function() return s:set_many({["t:k"] = 1}) end, function() return s:delete_many({"t:k"}) end,
 		} do
 			expect(call()).fails("released", "store is released")
 		end
@@ -323,7 +363,23 @@ var luaRules = []rule{
 				expect(s:touch("t:k", ttl)).fails("invalid", "at most 7200 seconds")
 			end
 			expect(s:touch("t:k")).fails("invalid", "at most 7200 seconds")
-			expect(s:get("t:k")).is(1, nil)`)
+			expect(s:get("t:k")).is(1, nil)
+			local function fn() return 1 end
+			for key, create in pairs{
+				["t:kept"] = function(key) return s:set(key, 1, {keep_ttl = true}) end, ["t:absent"] = function(key) return s:set(key, 1, {if_absent = true}) end,
+				["t:counted"] = function(key) return s:incr(key) end, ["t:updated"] = function(key) return s:update(key, fn) end,
+				["t:fetched"] = function(key) return s:fetch(key, fn) end, ["t:many"] = function(key) return s:set_many({[key] = 1}) end,
+			} do
+				assert(create(key))
+				assert(s:ttl(key) > 3500 and s:ttl(key) < 3700, key)
+			end
+			expect(s:set("t:k", 2, {ttl = 7201})).fails("invalid", "at most 7200 seconds")
+			expect(s:incr("t:k", 1, {ttl = 7201})).fails("invalid", "at most 7200 seconds")
+			expect(s:update("t:k", fn, {ttl = 0})).fails("invalid", "at most 7200 seconds")
+			expect(s:fetch("t:new", fn, 0)).fails("invalid", "at most 7200 seconds")
+			expect(s:set_many({["t:k"] = 2}, 7201)).fails("invalid", "at most 7200 seconds")
+			expect(s:get("t:k")).is(1, nil)
+			expect(s:has("t:new")).is(false, nil)`)
 	}},
 }
 

@@ -1,7 +1,9 @@
 // Package storetest holds every driver to the contract of [store.Driver]: each rule is a subtest named for what it states, and
 // random sequences of operations are compared with a map. The rules about entries then run again through a [store.Handle] of the
-// driver, those about optional interfaces through one that has to do without them, and the edges of keys, values and times in
-// Lua, so that scripts meet the same results and the same texts on every driver.
+// driver, with those about many units of work at once: histories of what they did are searched for an order in which that is
+// legal, counts are exact, and a missing entry is computed once. Those about optional interfaces run again through a handle that
+// has to do without them, and what scripts can do runs in Lua, so that they meet the same results and the same texts on every
+// driver.
 //
 // The whole test of a driver is a few lines, and so are its benchmarks:
 //
@@ -54,16 +56,16 @@ func Run(t *testing.T, h Harness) {
 		h.runGroup(t, g, direct)
 	}
 	t.Run("Handle", func(t *testing.T) {
-		for _, g := range slices.Concat([]group{{"Store", handleRules}}, entryGroups) {
+		for _, g := range slices.Concat([]group{{"Store", handleRules}}, entryGroups, unitGroups) {
 			h.runGroup(t, g, throughHandle)
 		}
 	})
 	t.Run("Fallback", func(t *testing.T) {
-		for _, g := range optionalGroups {
+		for _, g := range slices.Concat(optionalGroups, fallbackGroups) {
 			h.runGroup(t, g, withoutOptional)
 		}
 	})
-	h.runGroup(t, group{"Lua", luaRules}, direct)
+	h.runGroup(t, group{"Lua", slices.Concat(luaRules, luaAPIRules)}, direct)
 }
 
 // groups are the rules in the order in which they are best read and run: what the later ones rely on comes first. So does
@@ -93,6 +95,20 @@ var optionalGroups = []group{
 	{"SetMany", setManyRules},
 	{"DeleteMany", deleteManyRules},
 	{"Model", modelRules},
+}
+
+// unitGroups are about what a handle makes of a driver for many units of work at once.
+var unitGroups = []group{
+	{"Linearizable", linearizableRules},
+	{"Count", slices.Concat(incrCountRules, updateCountRules)},
+	{"Fetch", fetchRules},
+}
+
+// fallbackGroups are the others that depend on optional interfaces.
+var fallbackGroups = []group{
+	{"Linearizable", linearizableRules},
+	{"Count", incrCountRules},
+	{"Lua", luaAPIRules},
 }
 
 // A group is the rules about one method or subject.

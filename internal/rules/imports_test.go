@@ -31,13 +31,14 @@ var builds = map[string][]string{
 
 // users lists the folders whose packages may import a dependency. Test files may import any that is listed.
 var users = map[string][]string{
-	msgp:                       {"value"},
-	gopherLua:                  {"storelua", "script", "examples"},
-	"github.com/redis/rueidis": {"driver/redisstore", "internal/redistest"},
-	"github.com/spf13/cobra":   {"internal/cli"},
-	"github.com/tidwall/btree": {"driver/memstore"},
-	"go.uber.org/goleak":       {"storetest"},
-	"pgregory.net/rapid":       {"storetest"},
+	msgp:                                {"value"},
+	gopherLua:                           {"storelua", "script", "examples"},
+	"github.com/anishathalye/porcupine": {"storetest"},
+	"github.com/redis/rueidis":          {"driver/redisstore", "internal/redistest"},
+	"github.com/spf13/cobra":            {"internal/cli"},
+	"github.com/tidwall/btree":          {"driver/memstore"},
+	"go.uber.org/goleak":                {"storetest"},
+	"pgregory.net/rapid":                {"storetest"},
 }
 
 // A pkg is what go list says about one package.
