@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -13,17 +14,18 @@ import (
 type bench struct {
 	name string
 	run  func(n int)
-	n    int       // calls in one round, found by calibrate
-	ns   []float64 // per call, one for each round
-	mem  []float64 // allocations per call, one for each round
+	per  int       // how many keys one call is about
+	n    int       // calls in one round, found by calibrate: at least one, however long it takes
+	ns   []float64 // per key, one for each round
+	mem  []float64 // allocations per key, one for each round
 }
 
 // A ratio compares one bench with the sum of others.
 type ratio struct {
 	of     string
 	to     []string
-	target float64
-	atMost bool // false: the ratio is to be at least target, as for throughputs
+	target float64 // 0: none, it is only shown
+	atMost bool    // false: the ratio is to be at least target, as for throughputs
 }
 
 // A table is a set of benches that are measured in turn.
@@ -33,9 +35,15 @@ type table struct {
 	ratios  []ratio
 }
 
-func (t *table) add(name string, run func(n int)) {
-	t.benches = append(t.benches, &bench{name: name, run: run})
+func (t *table) add(name string, run func(n int)) { t.addEach(name, 1, run) }
+
+// addEach adds a bench each call of which is about many keys. What is shown of it is what one key costs.
+func (t *table) addEach(name string, keys int, run func(n int)) {
+	t.benches = append(t.benches, &bench{name: name, per: keys, run: run})
 }
+
+// show states that the time of a bench is to be shown beside that of others together.
+func (t *table) show(of string, to ...string) { t.atMost(0, of, to...) }
 
 // atMost states that the time of a bench is to be at most target times that of others together.
 func (t *table) atMost(target float64, of string, to ...string) {
@@ -68,8 +76,9 @@ func (b *bench) measure() {
 	b.run(b.n)
 	d := time.Since(start)
 	runtime.ReadMemStats(&after)
-	b.ns = append(b.ns, float64(d.Nanoseconds())/float64(b.n))
-	b.mem = append(b.mem, float64(after.Mallocs-before.Mallocs)/float64(b.n))
+	keys := float64(b.n) * float64(b.per)
+	b.ns = append(b.ns, float64(d.Nanoseconds())/keys)
+	b.mem = append(b.mem, float64(after.Mallocs-before.Mallocs)/keys)
 }
 
 // measure runs all benches in turn, rounds times.
@@ -131,16 +140,27 @@ func (t *table) print(w io.Writer) {
 
 // line tells one ratio beside its target.
 func (t *table) line(r ratio) string {
+	to := r.to[0]
+	if len(r.to) > 1 {
+		to = "(" + strings.Join(r.to, " + ") + ")"
+	}
 	got, sign, met := t.of(r), "≤", "met"
+	if r.target == 0 {
+		return fmt.Sprintf("  %s×  %s / %s", figure(got), r.of, to)
+	}
 	if !r.atMost {
 		sign = "≥"
 	}
 	if r.atMost && got > r.target || !r.atMost && got < r.target {
 		met = "MISSED"
 	}
-	to := r.to[0]
-	if len(r.to) > 1 {
-		to = fmt.Sprintf("(%s + %s)", r.to[0], r.to[1])
+	return fmt.Sprintf("  %s× (to reach: %s %s×, %s)  %s / %s", figure(got), sign, figure(r.target), met, r.of, to)
+}
+
+// figure writes a ratio so that a small one keeps a figure more.
+func figure(ratio float64) string {
+	if ratio < 0.1 {
+		return fmt.Sprintf("%.3f", ratio)
 	}
-	return fmt.Sprintf("  %.2f× (to reach: %s %.2f×, %s)  %s / %s", got, sign, r.target, met, r.of, to)
+	return fmt.Sprintf("%.2f", ratio)
 }
