@@ -61,8 +61,8 @@ type walk struct {
 	more   bool // there may be keys at from or after
 	stride int  // grows with each round, so that a run of expired keys takes few
 
-	// The shards, as bits, in which some keys expired when the walk began. Asking later would take a key that was swept since
-	// it was taken for one that lives.
+	// The shards, as bits, in which some keys may have expired when the walk began. Asking later would take a key that was swept
+	// since it was taken for one that lives.
 	expiring uint64
 
 	// Of one round.
@@ -148,12 +148,23 @@ func (w *walk) settle(start int) {
 	}
 }
 
-// expiring returns the shards, as bits, in which some keys expire.
+// expiring returns the shards, as bits, in which some keys may have expired. In the others all keys live at this moment, which is
+// within the listing: with expiries that are far off, or already swept, a listing looks no key up.
 func (d *Driver) expiring() (bits uint64) {
+	now := never
 	for i := range d.shards {
-		if d.shards[i].expires.Load() {
+		s := &d.shards[i]
+		if !s.expires.Load() {
+			continue
+		}
+		if now == never {
+			now = d.sweeper.clock.now()
+		}
+		s.mu.RLock()
+		if s.tracks.earliest() <= now {
 			bits |= 1 << i
 		}
+		s.mu.RUnlock()
 	}
 	return bits
 }
