@@ -1,43 +1,87 @@
 package store
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 )
 
-// A cursor of a handle is that of its driver behind a checksum, bound to the prefix that was listed, in letters that need no
-// escaping in an URL. So one that was cut, changed, or taken from another listing is found out before a driver sees it. It is no
-// secret: what a driver puts into it, perhaps the last key looked at, can be read.
+// A cursorSealer makes cursors of handles out of those of drivers, bound to the prefix that was listed and in letters that need
+// no escaping in a URL. One that was cut, changed, or taken from another listing is found out before a driver sees it.
+//
+// What a driver puts into a cursor, perhaps the last key looked at, can be read unless there is a key; then it is encrypted.
+type cursorSealer struct {
+	aead cipher.AEAD // nil: a checksum does
+}
 
-// sumBytes is how much of a SHA-256 guards a cursor: chance does not produce one.
+// newCursorSealer returns a sealer with that key, a random one if it is empty.
+func newCursorSealer(key []byte) cursorSealer {
+	var sum [sha256.Size]byte
+	if len(key) > 0 {
+		sum = sha256.Sum256(key)
+	} else {
+		_, _ = rand.Read(sum[:]) // never fails
+	}
+	block, err := aes.NewCipher(sum[:])
+	if err != nil {
+		panic(err) // of a key of 32 bytes it is none
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err) // of AES it is none
+	}
+	return cursorSealer{aead}
+}
+
+// sumBytes is how much of a SHA-256 guards a cursor that is not encrypted: chance does not produce one.
 const sumBytes = 8
 
 // maxCursor is the length of the longest cursor that is looked at. That of a driver holds a key or less.
 const maxCursor = 4 * DefaultKeyBytes
 
 // seal returns the cursor of a listing of stored keys that begin with prefix, for the one of its driver.
-func seal(prefix, cursor string) string {
+func (s cursorSealer) seal(prefix, cursor string) string {
 	if cursor == "" {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString(append(cursorSum(prefix, cursor), cursor...))
+	var b []byte
+	if s.aead == nil {
+		b = append(cursorSum(prefix, cursor), cursor...)
+	} else {
+		b = s.aead.Seal(nil, nil, []byte(cursor), []byte(prefix))
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // unseal returns the cursor of the driver, or an [ErrInvalid] for one that seal did not return for this prefix.
-func unseal(prefix, cursor string) (string, error) {
+func (s cursorSealer) unseal(prefix, cursor string) (string, error) {
 	if cursor == "" {
 		return "", nil
 	}
 	if len(cursor) <= maxCursor {
 		b, err := base64.RawURLEncoding.DecodeString(cursor)
-		if err == nil && len(b) > sumBytes {
-			// Compared as a whole: a decoder takes more than one spelling.
-			if inner := string(b[sumBytes:]); seal(prefix, inner) == cursor {
+		if err == nil && base64.RawURLEncoding.EncodeToString(b) == cursor { // the decoder takes other spellings too
+			if inner, ok := s.open(prefix, b); ok {
 				return inner, nil
 			}
 		}
 	}
 	return "", Errorf(ErrInvalid, "invalid cursor: want the one that came with the page before, under the same prefix")
+}
+
+// open returns what is sealed in b.
+func (s cursorSealer) open(prefix string, b []byte) (string, bool) {
+	if s.aead != nil {
+		inner, err := s.aead.Open(nil, nil, b, []byte(prefix))
+		return string(inner), err == nil
+	}
+	if len(b) <= sumBytes {
+		return "", false
+	}
+	inner := string(b[sumBytes:])
+	return inner, string(b[:sumBytes]) == string(cursorSum(prefix, inner))
 }
 
 // cursorSum returns the checksum of a cursor.

@@ -17,8 +17,8 @@ type ItemPage struct {
 
 // List returns a page of about limit live keys that begin with prefix, which may be empty or end anywhere. The cursor is "" at
 // first, then the Next of the page before, under the same prefix; another is an [ErrInvalid]. It can be kept, and used by
-// another process where the driver is Shared; it is no secret and may hold the name of a key. A limit of 0 means [DefaultPage];
-// at most Limits.Batch. A page may be empty before the end, or exceed limit where the backend decides. A key alive throughout is
+// another process where the driver is Shared; where there is a policy it is encrypted, see [Options].CursorKey. A limit of 0 means
+// [DefaultPage]; at most Limits.Batch. A page may be empty before the end, or exceed limit where the backend decides. A key alive throughout is
 // returned at least once; exactly once and in byte order where Info says Ordered. Keys that no operation here could name,
 // written by others into the backend, are left out.
 //
@@ -60,7 +60,7 @@ func (h *Handle) list(ctx context.Context, c *call, prefix, cursor string, limit
 		return Page{}, err
 	}
 	stored := h.store.prefix + prefix
-	inner, err := unseal(stored, cursor)
+	inner, err := h.store.reg.cursors.unseal(stored, cursor)
 	if err != nil {
 		return Page{}, err
 	}
@@ -72,7 +72,7 @@ func (h *Handle) list(ctx context.Context, c *call, prefix, cursor string, limit
 		return Page{}, err
 	}
 	page.Keys = h.allowed(ctx, OpList, h.store.names(page.Keys, prefix))
-	page.Next = seal(stored, page.Next)
+	page.Next = h.store.reg.cursors.seal(stored, page.Next)
 	return page, nil
 }
 

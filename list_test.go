@@ -193,6 +193,39 @@ func TestList_OfAForgedCursor_IsInvalidAndReachesNoDriver(t *testing.T) {
 	}
 }
 
+// A driver's cursor may hold the last key that it looked at, which the policy may hide.
+func TestList_WithPolicy_HidesWhatCursorsHold(t *testing.T) {
+	key := []byte("secret of several processes")
+	open := func(key []byte) (context.Context, *store.Handle) {
+		return walking(t, store.Definition{}, &store.Options{CursorKey: key, Policy: func(_ context.Context, a store.Access) error {
+			if a.Op == store.OpList && strings.HasPrefix(a.Key, "a:0") {
+				return errors.New("secret")
+			}
+			return nil
+		}})
+	}
+	ctx, h := open(key)
+	page, err := h.List(ctx, "a:", "", 3)
+	if ok(t, err); len(page.Keys) > 0 || page.Next == "" {
+		t.Fatalf("listed %v", page)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(page.Next)
+	if ok(t, err); strings.Contains(string(raw), "00") {
+		t.Errorf("the cursor holds %q", raw)
+	}
+	for i := range page.Next {
+		kindIs(t, second(h.List(ctx, "a:", page.Next[:i]+string(page.Next[i]^1)+page.Next[i+1:], 3)), "invalid")
+	}
+	kindIs(t, second(h.List(ctx, "a", page.Next, 3)), "invalid")
+	for _, c := range []struct {
+		key  []byte
+		kind string
+	}{{key, ""}, {[]byte("another"), "invalid"}, {nil, "invalid"}} {
+		ctx, h := open(c.key)
+		kindIs(t, second(h.List(ctx, "a:", page.Next, 3)), c.kind)
+	}
+}
+
 func FuzzCursor(f *testing.F) {
 	f.Add("", "")
 	f.Add("a:", "AAAAAAAAAAAuYTox")

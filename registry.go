@@ -11,6 +11,10 @@ import (
 type Options struct {
 	// Policy decides on every operation of every unit. Default: everything is allowed.
 	Policy Policy
+	// CursorKey is the secret with which the cursors of listings are encrypted, so that they tell nothing of keys that the policy
+	// hides. Processes that are to take each other's cursors, at the same time or one after another, need the same. Default: a
+	// random one where there is a Policy; elsewhere cursors are checked only, hide nothing and work in all processes.
+	CursorKey []byte
 	// Limits hold for stores whose definition sets none. Default: see [Limits].
 	Limits Limits
 	// Observe is told of every operation when it has ended, refused ones included, and of the life of stores. It is called on
@@ -42,6 +46,7 @@ type Access struct {
 // A Registry holds the named stores of one host program. Its methods are safe for concurrent use.
 type Registry struct {
 	policy  Policy
+	cursors cursorSealer
 	limits  Limits
 	observe func(ctx context.Context, e Event)
 	log     *slog.Logger
@@ -66,8 +71,12 @@ func New(o *Options) *Registry {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	var cursors cursorSealer
+	if o.Policy != nil || len(o.CursorKey) > 0 {
+		cursors = newCursorSealer(o.CursorKey)
+	}
 	return &Registry{
-		policy: o.Policy, limits: o.Limits.WithDefaults(), observe: o.Observe, log: log, lookup: o.Default,
+		policy: o.Policy, cursors: cursors, limits: o.Limits.WithDefaults(), observe: o.Observe, log: log, lookup: o.Default,
 		err:    o.Limits.check(),
 		stores: map[string]*instance{}, conns: map[any]*conn{}, idle: make(chan struct{}),
 	}
