@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -219,6 +220,29 @@ func TestFetch_ThatComesBetween_ComputesNothing(t *testing.T) {
 	}
 }
 
+// A miss takes one read, whoever misses other keys at the same time, but for the few that share a count with them.
+func TestFetch_OfManyMissingKeys_ReadsEachOnce(t *testing.T) {
+	b := newBackend()
+	reg := fetching(t, b)
+	const callers, keys = 8, 50
+	together(callers, func(i int) {
+		unit(t, reg, func(ctx context.Context, h *store.Handle) {
+			for k := range keys {
+				ok(t, third(h.Fetch(ctx, fmt.Sprintf("a:%d-%d", i, k), 0, returning(num(1), nil).call)))
+			}
+		})
+	})
+	reads := 0
+	for _, c := range b.calls {
+		if c.op == "Get" {
+			reads++
+		}
+	}
+	if reads > callers*keys*5/4 {
+		t.Errorf("%d reads of %d keys", reads, callers*keys)
+	}
+}
+
 func TestFetch_WhereTheOneThatComputesFails_AnotherTakesOver(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -303,6 +327,86 @@ func TestFetch_ThatWaits_ObeysItsOwnDeadline(t *testing.T) {
 				kindIs(t, third(h.Fetch(ctx, "a:b", 0, returning(num(2), nil).call)), "timeout")
 				if took := time.Since(begin); took != 2*time.Second {
 					t.Errorf("answered after %v", took)
+				}
+			})
+		})
+	})
+}
+
+func TestFetch_ThatWaits_EndsWithItsUnit(t *testing.T) {
+	for _, c := range []struct {
+		name, kind string
+		wait       func(reg *store.Registry, fetch func(ctx context.Context, h *store.Handle) error) error
+	}{
+		{"that ends, though the call has a context of its own", "released", func(reg *store.Registry, fetch func(context.Context, *store.Handle) error) error {
+			ctx, u := reg.Begin(context.Background(), "")
+			time.AfterFunc(time.Second, func() { _ = u.End() })
+			return fetch(context.Background(), acquire(t, ctx, "s"))
+		}},
+		{"whose context ends, though the call has one of its own", "canceled", func(reg *store.Registry, fetch func(context.Context, *store.Handle) error) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			ctx, u := reg.Begin(ctx, "")
+			defer u.End()
+			return fetch(context.Background(), acquire(t, ctx, "s"))
+		}},
+		{"whose deadline is that of the call", "timeout", func(reg *store.Registry, fetch func(context.Context, *store.Handle) error) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			ctx, u := reg.Begin(ctx, "")
+			defer u.End()
+			return fetch(ctx, acquire(t, ctx, "s"))
+		}},
+	} {
+		for range 20 { // whichever of several ends is seen first
+			synctest.Test(t, func(t *testing.T) {
+				reg := fetching(t, newBackend())
+				go unit(t, reg, func(ctx context.Context, h *store.Handle) {
+					ok(t, third(h.Fetch(ctx, "a:b", 0, func(context.Context) ([]byte, error) {
+						time.Sleep(time.Minute)
+						return num(1), nil
+					})))
+				})
+				synctest.Wait()
+				begin := time.Now()
+				err := c.wait(reg, func(ctx context.Context, h *store.Handle) error {
+					return third(h.Fetch(ctx, "a:b", 0, returning(num(2), nil).call))
+				})
+				kindIs(t, err, c.kind)
+				if took := time.Since(begin); took != time.Second {
+					t.Errorf("a unit %s: answered after %v", c.name, took)
+				}
+				time.Sleep(time.Hour) // the other is done
+			})
+		}
+	}
+}
+
+// Others of a unit that computes something wait for each other, not each for itself.
+func TestFetch_ManyOfAUnitThatComputes_ComputeOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := fetching(t, newBackend())
+		slow := func(context.Context) ([]byte, error) {
+			time.Sleep(time.Minute)
+			return num(1), nil
+		}
+		together(2, func(i int) {
+			unit(t, reg, func(ctx context.Context, h *store.Handle) {
+				if i == 0 { // another unit computes a:b
+					ok(t, third(h.Fetch(ctx, "a:b", 0, slow)))
+					return
+				}
+				work := &computation{fn: slow}
+				together(1001, func(i int) {
+					if i == 0 { // this one computes something else
+						ok(t, third(h.Fetch(ctx, "a:c", 0, slow)))
+						return
+					}
+					time.Sleep(time.Second)
+					ok(t, third(h.Fetch(ctx, "a:b", 0, work.call)))
+				})
+				if calls := work.calls.Load(); calls != 1 {
+					t.Errorf("%d calls", calls)
 				}
 			})
 		})

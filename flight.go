@@ -74,7 +74,7 @@ func (f *flight) wait(ctx context.Context, u *Unit) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, explain(ctx.Err())
 	case <-u.done:
-		return nil, errUnitEnded
+		return nil, u.over(ctx)
 	case <-f.ctx.Done():
 	case <-f.unit.done:
 	}
@@ -84,6 +84,17 @@ func (f *flight) wait(ctx context.Context, u *Unit) ([]byte, error) {
 	default:
 		return nil, nil
 	}
+}
+
+// over returns why a call in ctx has no unit any more.
+func (u *Unit) over(ctx context.Context) error {
+	switch err := ctx.Err(); {
+	case err != nil:
+		return explain(err)
+	case u.ended.Load():
+		return errUnitEnded
+	}
+	return Errorf(ErrCanceled, "canceled: the context of the unit of work has ended")
 }
 
 type computingKey struct{}
