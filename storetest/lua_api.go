@@ -225,7 +225,7 @@ var luaUpdateRules = []rule{
 			return nil, "sold out"
 		end)).is(nil, "sold out", "aborted")
 		expect(s:update("t:k", function() return nil, "sold out", "mine" end)).is(nil, "sold out", "mine")
-		expect(s:update("t:k", function() return nil, {code = 5}, 7 end)).is(nil, {code = 5}, 7)
+		expect(s:update("t:k", function() return nil, {code = 5}, "mine" end)).is(nil, {code = 5}, "mine")
 		expect(s:get("t:k")).is({stock = 0}, nil)
 		assert(s:ttl("t:k") > 900)`),
 	luaRule("UpdateThatReturnsREMOVERemoves", `
@@ -234,7 +234,7 @@ var luaUpdateRules = []rule{
 		expect(s:has("t:k")).is(false, nil)
 		expect(s:update("t:k", function() return store.REMOVE end)).is(nil, nil)
 		expect(s:has("t:k")).is(false, nil)
-		expect(s:set("t:k", store.REMOVE)).fails("invalid", "cannot store a userdata")
+		expect(s:set("t:k", store.REMOVE)).fails("invalid", "cannot store store.REMOVE, which is for the function of update")
 		expect(tostring(store.REMOVE)).is("store.REMOVE")`),
 	luaRule("UpdateKeepsTheTTLUnlessOneIsGiven", `
 		local function add(n) return (n or 0) + 1 end
@@ -635,7 +635,7 @@ var luaEachRules = []rule{
 		local function walk(what)
 			return function() for _ in s:each(what) do end end
 		end
-		raises("invalid options: want a table with prefix or values, got number", walk(5))
+		raises("invalid prefix: want a string, or a table with prefix or values, got number", walk(5))
 		raises('unknown option "limit": want prefix or values', walk({limit = 5}))
 		raises("invalid prefix: want a string, got number", walk({prefix = 5}))
 		raises("invalid values: want a boolean, got string", walk({values = "yes"}))
