@@ -108,13 +108,19 @@ func TestDriver_OtherTypes(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			put := func() { server.Do(t, "DEL", "k:x"); server.Do(t, command...) }
 			put()
+			server.Do(t, "SET", "k:fine", "v")
 			corrupt := map[string]error{}
 			_, corrupt["get"] = d.Get(ctx, "k:x")
 			_, _, corrupt["entry"] = d.Entry(ctx, "k:x")
 			_, corrupt["incr"] = d.Incr(ctx, "k:x", 1, 0, 0)
 			_, corrupt["swap"] = d.CompareAndSwap(ctx, "k:x", []byte("a"), []byte("b"), 0)
 			_, corrupt["swap to delete"] = d.CompareAndSwap(ctx, "k:x", []byte("a"), nil, 0)
-			_, corrupt["get many"] = d.GetMany(ctx, []string{"k:none", "k:x"})
+			var values [][]byte
+			values, corrupt["get many"] = d.GetMany(ctx, []string{"k:none", "k:x", "k:fine"})
+			if len(values) != 3 || values[0] != nil || values[1] != nil || string(values[2]) != "v" {
+				t.Errorf("GetMany = %q, want what did not fail", values)
+			}
+			server.Do(t, "DEL", "k:fine")
 			for op, err := range corrupt {
 				if !errors.Is(err, store.ErrCorrupt) {
 					t.Errorf("%s: %v, want a corrupt value", op, err)
