@@ -27,8 +27,9 @@ end
 local key = "note:" .. name
 
 if request.method == "PUT" then
-    local note = notes:get(key, { edits = 0 })
-    local ok, failed = notes:set(key, { text = request.body, edits = note.edits + 1 }, 3600)
+    local _, failed = notes:update(key, function(note)
+        return { text = request.body, edits = (note and note.edits or 0) + 1 }
+    end, { ttl = 3600 })
     if failed then
         error(failed)
     end
