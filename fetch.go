@@ -13,7 +13,8 @@ import (
 //
 // The context that fn gets must be used for what fn does with stores, or one made with [Computing]: a fetch in it never waits for
 // another that computes, but computes itself, so that calls which need each other's entries, or their own, cannot wait in a
-// circle.
+// circle. For a function that passes it on to nobody there is a second rule: while fn runs, no other fetch of its unit waits for
+// another unit. A program that fetches several keys at once and wants each computed once in all gives each its own unit.
 //
 // If fn returns an error, Fetch returns the same and stores nothing; if it returns no value either, the error is an
 // [ErrAborted]. Where the store is unavailable, does not answer in time, or is full, fn's value is returned all the same,
@@ -172,5 +173,11 @@ func (f *fetch) call() ([]byte, error) {
 	u := f.h.lease.unit
 	u.computing.Add(1)
 	defer u.computing.Add(-1)
-	return f.fn(Computing(f.ctx))
+	ctx := f.ctx
+	if !isComputing(ctx) {
+		c := &computation{}
+		defer c.over.Store(true)
+		ctx = context.WithValue(ctx, computingKey{}, c)
+	}
+	return f.fn(ctx)
 }

@@ -382,6 +382,35 @@ func TestFetch_ThatWaits_EndsWithItsUnit(t *testing.T) {
 	}
 }
 
+// The context of a function outlives it, in goroutines that it began or, in Lua, in coroutines.
+func TestFetch_InAContextWhoseFetchIsOver_Waits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := fetching(t, newBackend())
+		work := &computation{fn: func(context.Context) ([]byte, error) {
+			time.Sleep(time.Second)
+			return num(1), nil
+		}}
+		together(8, func(i int) {
+			unit(t, reg, func(ctx context.Context, h *store.Handle) {
+				var kept context.Context
+				ok(t, third(h.Fetch(ctx, fmt.Sprint("a:", i), 0, func(ctx context.Context) ([]byte, error) {
+					kept = ctx
+					return num(1), nil
+				})))
+				time.Sleep(time.Second) // until all are there
+				ok(t, third(h.Fetch(kept, "a:b", 0, work.call)))
+			})
+		})
+		if calls := work.calls.Load(); calls != 1 {
+			t.Errorf("%d calls", calls)
+		}
+		ctx := store.Computing(context.Background()) // of a host, it is for good
+		if again := store.Computing(ctx); again != ctx {
+			t.Error("a context that computes is marked again")
+		}
+	})
+}
+
 // Others of a unit that computes something wait for each other, not each for itself.
 func TestFetch_ManyOfAUnitThatComputes_ComputeOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

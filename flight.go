@@ -97,6 +97,10 @@ func (u *Unit) over(ctx context.Context) error {
 	return Errorf(ErrCanceled, "canceled: the context of the unit of work has ended")
 }
 
+// A computation is what the context of a function that computes carries. What outlives the function, with its context, is free to
+// wait again.
+type computation struct{ over atomic.Bool }
+
 type computingKey struct{}
 
 // Computing returns a context in which a fetch waits for no other that computes, as the one that [Handle.Fetch] gives to its
@@ -105,7 +109,10 @@ func Computing(ctx context.Context) context.Context {
 	if isComputing(ctx) {
 		return ctx
 	}
-	return context.WithValue(ctx, computingKey{}, true)
+	return context.WithValue(ctx, computingKey{}, &computation{})
 }
 
-func isComputing(ctx context.Context) bool { return ctx.Value(computingKey{}) != nil }
+func isComputing(ctx context.Context) bool {
+	c, ok := ctx.Value(computingKey{}).(*computation)
+	return ok && !c.over.Load()
+}

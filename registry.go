@@ -11,8 +11,8 @@ import (
 type Options struct {
 	// Policy decides on every operation of every unit. Default: everything is allowed.
 	Policy Policy
-	// CursorKey is the secret with which the cursors of listings are encrypted, so that they tell nothing of keys that the policy
-	// hides. Processes that are to take each other's cursors, at the same time or one after another, need the same. Default: a
+	// CursorKey is the secret with which the cursors of listings are encrypted, so that they tell no more of keys that the policy
+	// hides than that they are there, and how long. Processes that are to take each other's cursors, at the same time or one after another, need the same. Default: a
 	// random one where there is a Policy; elsewhere cursors are checked only, hide nothing and work in all processes.
 	CursorKey []byte
 	// Limits hold for stores whose definition sets none. Default: see [Limits].

@@ -147,7 +147,10 @@ func (u *update) attempt() (v []byte, done bool, err error) {
 		done, err = u.h.store.driver.CompareAndSwap(ctx, u.c.key, old, v, ttl)
 		return err
 	})
-	return v, done, err
+	if err != nil || !done {
+		return nil, false, err
+	}
+	return v, true, nil
 }
 
 // step calls the driver for an operation that calls code of its caller between such steps: each has the timeout of the store,

@@ -212,11 +212,13 @@ func TestUpdate_ThatPanics_WritesNothingAndIsObserved(t *testing.T) {
 func TestUpdate_WhoseFunctionReleasesTheStore_AnswersReleased(t *testing.T) {
 	b := newBackend()
 	ctx, h := openStore(t, b, store.Definition{}, nil)
-	_, err := h.Update(ctx, "a:b", store.KeepTTL, nil, func([]byte) ([]byte, error) {
+	v, err := h.Update(ctx, "a:b", store.KeepTTL, nil, func([]byte) ([]byte, error) {
 		h.Release()
 		return num(1), nil
 	})
-	kindIs(t, err, "released")
+	if kindIs(t, err, "released"); v != nil {
+		t.Errorf("returned %x, which was not written", v)
+	}
 	if _, exists := b.entry("a:b"); exists {
 		t.Error("it wrote")
 	}

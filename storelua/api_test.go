@@ -370,17 +370,21 @@ func TestFetch_ByAHostFunctionInsideFetch_DoesNotWaitForItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := plainHost(t)
 		h.L.SetGlobal("host", h.L.NewFunction(func(L *lua.LState) int {
-			s, err := store.Get(L.Context(), "cache")
+			ctx := storelua.Context(L)
+			s, err := store.Get(ctx, "cache")
 			if err != nil {
 				L.RaiseError("%v", err)
 			}
-			_, _, err = s.Fetch(L.Context(), "a:b", 0, func(context.Context) ([]byte, error) { return []byte{1}, nil })
+			_, _, err = s.Fetch(ctx, "a:b", 0, func(context.Context) ([]byte, error) { return []byte{1}, nil })
 			if err != nil {
 				L.RaiseError("%v", err)
 			}
 			return 0
 		}))
 		h.want(`s:fetch("a:b", function() host() return 2 end)`, `2, nil, "miss"`)
+		h.want(`s:delete("a:b")`, `true, nil`)
+		// From a coroutine that is older than the fetch.
+		h.want(`local co = coroutine.wrap(host); return s:fetch("a:b", function() co() return 2 end)`, `2, nil, "miss"`)
 		h.want(`s:get("a:b")`, `2, nil`)
 	})
 }

@@ -86,12 +86,8 @@ func (m *module) fetch(L *lua.LState) int {
 	if err != nil {
 		return failed(L, h, store.OpFetch, key, err)
 	}
-	ctx := contextOf(L)
-	if m.fetching > 0 {
-		ctx = store.Computing(ctx)
-	}
 	var got computed
-	b, found, err := h.Fetch(ctx, key, expiry, func(ctx context.Context) ([]byte, error) {
+	b, found, err := h.Fetch(m.context(L), key, expiry, func(ctx context.Context) ([]byte, error) {
 		defer m.enter(L, ctx)()
 		got = call(L, fn, lua.LString(key))
 		return got.encode(h)

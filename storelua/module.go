@@ -159,6 +159,27 @@ func contextOf(L *lua.LState) context.Context {
 	return context.Background()
 }
 
+// Context returns the context for what a host function, called with L, does with stores: that of L, and while a script computes a
+// value for fetch one in which no fetch waits for another (see [store.Computing]), whatever coroutine calls the function. A state
+// without a context has [context.Background].
+func Context(L *lua.LState) context.Context {
+	if ud, ok := L.G.Registry.RawGetString(registered).(*lua.LUserData); ok {
+		if m, ok := ud.Value.(*module); ok {
+			return m.context(L)
+		}
+	}
+	return contextOf(L)
+}
+
+// context returns the context of a fetch.
+func (m *module) context(L *lua.LState) context.Context {
+	ctx := contextOf(L)
+	if m.fetching > 0 {
+		ctx = store.Computing(ctx)
+	}
+	return ctx
+}
+
 // The results of a miss, boxed once so that a miss allocates nothing.
 var (
 	missMessage lua.LValue = lua.LString(store.ErrNotFound.Error())

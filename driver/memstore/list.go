@@ -28,7 +28,7 @@ func (d *Driver) List(ctx context.Context, prefix, cursor string, limit int) (st
 	if cursor != "" {
 		rest, ok := strings.CutPrefix(cursor, cursorMark)
 		if !ok {
-			return store.Page{}, store.Errorf(store.ErrInvalid, "bad cursor: want the one that came with the page before")
+			return store.Page{}, store.Errorf(store.ErrInvalid, "invalid cursor: want the one that the page before returned")
 		}
 		w.from = after(prefix + rest)
 	}
