@@ -89,6 +89,19 @@ func (b *backend) put(key string, v []byte, ttl time.Duration) {
 	b.entries[key] = fakeEntry{v, ttl}
 }
 
+// outrun lets another writer come before every compare-and-swap of a:b, and returns how often one was tried.
+func (b *backend) outrun() (tries func() int) {
+	writes := 0
+	b.before = func(_ context.Context, c fakeCall) error {
+		if c.op == "CompareAndSwap" {
+			writes++
+			b.put("a:b", num(float64(writes)), 0)
+		}
+		return nil
+	}
+	return func() int { return writes }
+}
+
 // entry returns what is stored under a key.
 func (b *backend) entry(key string) (fakeEntry, bool) {
 	b.mu.Lock()

@@ -181,14 +181,7 @@ func TestHandle_KeepTTL_KeepsThatOfAnEntryAndElseTakesTheDefault(t *testing.T) {
 func TestHandle_KeepTTLWhereOthersAlwaysWin_EndsAtTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBackend()
-		writes := 0
-		b.before = func(_ context.Context, c fakeCall) error {
-			if c.op == "CompareAndSwap" {
-				writes++
-				b.put("a:b", num(float64(writes)), 0)
-			}
-			return nil
-		}
+		b.outrun()
 		ctx, h := openStore(t, b, store.Definition{DefaultTTL: time.Minute}, nil)
 		begin := time.Now()
 		kindIs(t, h.Set(ctx, "a:b", str("x"), store.KeepTTL), "timeout")
