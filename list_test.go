@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/luastore/store"
 	"github.com/luastore/store/driver/memstore"
@@ -241,27 +240,4 @@ func FuzzCursor(f *testing.F) {
 			t.Errorf("answered %v", err)
 		}
 	})
-}
-
-func TestLoadMany_AndSaveMany_CarryGoValues(t *testing.T) {
-	b := newBackend()
-	ctx, h := openStore(t, b, store.Definition{}, nil)
-	ok(t, store.SaveMany(ctx, h, map[string]int{"a:b": 1, "a:c": 2}, time.Minute))
-	got, err := store.LoadMany[int](ctx, h, []string{"a:b", "a:absent", "a:c"})
-	if ok(t, err); !maps.Equal(got, map[string]int{"a:b": 1, "a:c": 2}) {
-		t.Errorf("loaded %v", got)
-	}
-	if e, _ := b.entry("a:b"); e.ttl != time.Minute {
-		t.Errorf("stored %v", e)
-	}
-	_, err = store.LoadMany[string](ctx, h, []string{"a:b"})
-	kindIs(t, err, "invalid")
-	if !strings.Contains(err.Error(), "a:b") {
-		t.Errorf("%v does not name the key", err)
-	}
-	err = store.SaveMany(ctx, h, map[string]func(){"a:d": nil}, 0)
-	kindIs(t, err, "invalid")
-	if !strings.Contains(err.Error(), "a:d") {
-		t.Errorf("%v does not name the key", err)
-	}
 }

@@ -6,8 +6,6 @@ import (
 	"syscall"
 )
 
-const killsWithParent = true
-
 // stopWithParent makes the kernel kill the command when the thread that starts it ends, whatever ends it.
 func stopWithParent(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

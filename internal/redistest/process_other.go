@@ -4,8 +4,6 @@ package redistest
 
 import "os/exec"
 
-const killsWithParent = false
-
 // stopWithParent does nothing: only Linux ties the life of a process to that of its parent.
 func stopWithParent(*exec.Cmd) {}
 

@@ -1,7 +1,6 @@
 package redistest
 
 import (
-	"context"
 	"net"
 	"os"
 	"os/exec"
@@ -82,43 +81,6 @@ func TestFind_MissingServer_SkipsOrFails(t *testing.T) {
 		output, _ := command.CombinedOutput()
 		if !strings.Contains(string(output), want) || !strings.Contains(string(output), "apt-get install redis-server") {
 			t.Errorf("with %s=%q, want %s and advice, got:\n%s", EnvRequire, require, want, output)
-		}
-	}
-}
-
-// TestStart_KilledTestBinary_LeavesNoServer runs a test binary that starts a server and then is killed.
-func TestStart_KilledTestBinary_LeavesNoServer(t *testing.T) {
-	find(t)
-	if os.Getenv("REDISTEST_CHILD") != "" {
-		os.Stdout.WriteString("address " + Start(t, nil).Addr() + "\n")
-		select {}
-	}
-	if !killsWithParent {
-		t.Skip("this system does not stop a process with its parent")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	command := exec.CommandContext(ctx, os.Args[0], "-test.run="+t.Name())
-	command.Env = append(os.Environ(), "REDISTEST_CHILD=1")
-	stdout, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line := make([]byte, 200)
-	n, _ := stdout.Read(line)
-	addr, ok := strings.CutPrefix(strings.TrimSpace(string(line[:n])), "address ")
-	command.Process.Kill()
-	command.Wait()
-	if !ok {
-		t.Fatalf("the child wrote %q", line[:n])
-	}
-	for conn, err := net.Dial("tcp", addr); err == nil; conn, err = net.Dial("tcp", addr) {
-		conn.Close()
-		if ctx.Err() != nil {
-			t.Fatal("the server outlived the killed test binary")
 		}
 	}
 }

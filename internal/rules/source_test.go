@@ -88,7 +88,31 @@ func checkSource(fset *token.FileSet, file *ast.File) []string {
 			report(use.Pos(), "a test that sleeps is slow or flaky: wait for the state itself, or use virtual time (testing/synctest)")
 		}
 	}
+	if test {
+		for _, pos := range skips(file) {
+			report(pos, "a test that skips tells nothing: let it run everywhere, or put it into a file with a build constraint")
+		}
+	}
 	return faults
+}
+
+// skips returns the places where a file skips a test or a benchmark, by the names that these have. In a test of rapid to skip is to
+// draw again.
+func skips(file *ast.File) []token.Pos {
+	if importName(file, "pgregory.net/rapid") != "" {
+		return nil
+	}
+	var places []token.Pos
+	ast.Inspect(file, func(n ast.Node) bool {
+		if call, ok := n.(*ast.SelectorExpr); ok {
+			on, isName := call.X.(*ast.Ident)
+			if isName && slices.Contains([]string{"t", "b", "tb", "f"}, on.Name) && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, call.Sel.Name) {
+				places = append(places, call.Pos())
+			}
+		}
+		return true
+	})
+	return places
 }
 
 // virtual reports whether tests of a file run in virtual time, by themselves or through rapid.
@@ -139,6 +163,9 @@ func TestSource_PlantedFaults_AreCaught(t *testing.T) {
 		"TestMain may exit":        {"a_test.go", `package a; import "os"; func TestMain() { os.Exit(1) }`, ""},
 		"a method may be init":     {"a.go", `package a; type T struct{}; func (T) init() {}`, ""},
 		"another Exit is no fault": {"a.go", `package a; import "os"; var _ = os.Getpid; func f() { x.Exit(1) }`, ""},
+		"a test skips":             {"a_test.go", `package a; import "testing"; func TestA(t *testing.T) { t.Skip("not here") }`, "a test that skips"},
+		"rapid may draw again":     {"a_test.go", `package a; import "pgregory.net/rapid"; func f(t *rapid.T) { t.Skip("no unit") }`, ""},
+		"a reader may skip":        {"a_test.go", `package a; func f(r reader) { r.Skip() }`, ""},
 		"virtual time may pass":    {"a_test.go", `package a; import ("testing/synctest"; "time"); func f() { synctest.Wait(); time.Sleep(1) }`, ""},
 		"rapid's virtual time too": {"a_test.go", `package a; import ("pgregory.net/rapid"; "time"); func f() { rapid.SyncTest(); time.Sleep(1) }`, ""},
 		"code that is no test may": {"a.go", `package a; import "time"; func f() { time.Sleep(1) }`, ""},
