@@ -34,10 +34,14 @@ var users = map[string][]string{
 	msgp:                                {"value"},
 	gopherLua:                           {"storelua", "script", "examples"},
 	"github.com/anishathalye/porcupine": {"storetest"},
+	"github.com/cockroachdb/pebble/v2":  {"driver/pebblestore"},
+	"github.com/go-sql-driver/mysql":    {"driver/sqlstore/mysql", "internal/mariadbtest"},
+	"github.com/jackc/pgx/v5":           {"driver/sqlstore/postgres", "internal/pgtest"},
 	"github.com/redis/rueidis":          {"driver/redisstore", "internal/redistest"},
 	"github.com/spf13/cobra":            {"internal/cli"},
 	"github.com/tidwall/btree":          {"driver/memstore"},
 	"go.uber.org/goleak":                {"storetest"},
+	"modernc.org/sqlite":                {"driver/sqlstore/sqlite"},
 	"pgregory.net/rapid":                {"storetest"},
 }
 
@@ -183,7 +187,7 @@ func checkDriver(p *pkg) []string {
 		}
 	}
 	for _, importPath := range p.Imports {
-		if own(importPath) && driverOf(importPath) == "" && importPath != module && importPath != module+"/value" {
+		if own(importPath) && driverOf(importPath) == "" && importPath != module && importPath != module+"/value" && !familyInternal(importPath) {
 			faults = append(faults, fmt.Sprintf("%s imports %s: a driver imports store, value and its own client, nothing else",
 				short(p.ImportPath), short(importPath)))
 		}
@@ -252,14 +256,26 @@ func (p *pkg) tool() bool {
 	return p.Name == "main" && under(p.ImportPath, module+"/internal")
 }
 
-// driverOf returns memstore for driver/memstore and the packages below it, and nothing for what is no driver.
+// families are folders of several drivers, which share the packages in internal and are as separate as any others.
+var families = []string{"sqlstore"}
+
+// driverOf returns memstore for driver/memstore and the packages below it, sqlstore/mysql for one of a family, and nothing for
+// what is no driver.
 func driverOf(importPath string) string {
 	below, ok := strings.CutPrefix(importPath, module+"/driver/")
-	driver, _, _ := strings.Cut(below, "/")
-	if !ok || driver == "all" {
+	driver, below, _ := strings.Cut(below, "/")
+	if !ok || driver == "all" || familyInternal(importPath) {
 		return ""
 	}
+	if member, _, _ := strings.Cut(below, "/"); slices.Contains(families, driver) {
+		return driver + "/" + member
+	}
 	return driver
+}
+
+// familyInternal reports whether a package is what the drivers of a family share.
+func familyInternal(importPath string) bool {
+	return slices.ContainsFunc(families, func(f string) bool { return under(importPath, module+"/driver/"+f+"/internal") })
 }
 
 // testOnly reports whether a folder on the way to the package is named for tests, as storetest is.
@@ -316,6 +332,10 @@ func TestImports_PlantedFaults_AreCaught(t *testing.T) {
 		"another driver's client": {pkg{ImportPath: "driver/memstore", Imports: []string{"github.com/redis/rueidis"}},
 			"which is for driver/redisstore, internal/redistest only"},
 		"a driver needs another":           {pkg{ImportPath: "driver/redisstore", Imports: []string{"./driver/memstore"}}, "drivers never import each other"},
+		"a driver needs one of its family": {pkg{ImportPath: "driver/sqlstore/mysql", Imports: []string{"./driver/sqlstore/sqlite"}}, "drivers never import each other"},
+		"a driver needs its family's client": {pkg{ImportPath: "driver/sqlstore/mysql", Imports: []string{"github.com/jackc/pgx/v5/pgxpool"}},
+			"which is for driver/sqlstore/postgres, internal/pgtest only"},
+		"what a family shares":             {pkg{ImportPath: "driver/sqlstore/mysql", Imports: []string{".", "./driver/sqlstore/internal/table"}}, ""},
 		"a driver's test needs another":    {pkg{ImportPath: "driver/redisstore", XTestImports: []string{"./driver/memstore"}}, "drivers never import each other"},
 		"a driver knows Lua":               {pkg{ImportPath: "driver/memstore", Imports: []string{"./storelua"}}, "a driver imports store, value and its own client"},
 		"a library chooses a driver":       {pkg{ImportPath: "config", Imports: []string{"./driver/memstore"}}, "config imports the driver memstore"},
