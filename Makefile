@@ -30,7 +30,7 @@ check: ## formatting, linters, import rules, tidy modules, builds for every plat
 	@bash .ci/check
 
 bench: ## print the tables of bench/: medians of interleaved runs, allocations, ratios; BENCH=pattern picks some
-	@bash .ci/install redis-server
+	@bash .ci/install redis-server postgresql mariadb-server
 	@LUASTORE_TEST_REQUIRE=1 go -C bench test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 1h .
 
 microbench: ## run the benchmarks of each package; BENCH=pattern picks some

@@ -15,7 +15,7 @@ func TestStart_ServesUntilTheTestEnds(t *testing.T) {
 	var addr, dir string
 	t.Run("inner", func(t *testing.T) {
 		s := Start(t, nil)
-		addr, dir = s.Addr(), s.dir
+		addr, dir = s.Addr(), s.Dir
 		if got := s.Do(t, "PING"); got != "PONG" {
 			t.Fatalf("PING answered %q", got)
 		}

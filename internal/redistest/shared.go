@@ -1,7 +1,6 @@
 package redistest
 
 import (
-	"os"
 	"sync"
 	"testing"
 )
@@ -49,8 +48,7 @@ func StopShared() {
 	shared.Lock()
 	defer shared.Unlock()
 	if s := shared.server; s != nil {
-		s.Kill()
-		os.RemoveAll(s.dir)
+		s.remove()
 		shared.server = nil
 	}
 }

@@ -1,11 +1,9 @@
-package redistest
+package servertest
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -16,30 +14,39 @@ import (
 	"time"
 )
 
-func (s *Server) serverCertFile() string { return filepath.Join(s.dir, "server.pem") }
-func (s *Server) serverKeyFile() string  { return filepath.Join(s.dir, "server.key") }
-
-// writeCertificates makes an authority, and a server and a client that it vouches for. The server is named localhost and
+// Certificates are PEM files of an authority, and of a server and a client that it vouches for. The server is named localhost and
 // 127.0.0.1.
-func (s *Server) writeCertificates() error {
-	s.CAFile = filepath.Join(s.dir, "ca.pem")
-	s.CertFile = filepath.Join(s.dir, "client.pem")
-	s.KeyFile = filepath.Join(s.dir, "client.key")
+type Certificates struct {
+	CAFile                        string
+	ServerCertFile, ServerKeyFile string
+	CertFile, KeyFile             string // of the client
+}
 
-	authority := template(1, "redistest authority")
+// WriteCertificates makes them in dir, valid for a day.
+func WriteCertificates(dir string) (Certificates, error) {
+	c := Certificates{
+		CAFile:         filepath.Join(dir, "ca.pem"),
+		ServerCertFile: filepath.Join(dir, "server.pem"),
+		ServerKeyFile:  filepath.Join(dir, "server.key"),
+		CertFile:       filepath.Join(dir, "client.pem"),
+		KeyFile:        filepath.Join(dir, "client.key"),
+	}
+	authority := template(1, "luastore test authority")
 	authority.IsCA, authority.BasicConstraintsValid = true, true
 	authority.KeyUsage = x509.KeyUsageCertSign
-	caKey, err := issue(s.CAFile, filepath.Join(s.dir, "ca.key"), authority, authority, nil)
+	caKey, err := issue(c.CAFile, filepath.Join(dir, "ca.key"), authority, authority, nil)
 	if err != nil {
-		return err
+		return Certificates{}, err
 	}
 	server := template(2, "localhost")
 	server.DNSNames, server.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
-	if _, err := issue(s.serverCertFile(), s.serverKeyFile(), server, authority, caKey); err != nil {
-		return err
+	if _, err := issue(c.ServerCertFile, c.ServerKeyFile, server, authority, caKey); err != nil {
+		return Certificates{}, err
 	}
-	_, err = issue(s.CertFile, s.KeyFile, template(3, "client"), authority, caKey)
-	return err
+	if _, err = issue(c.CertFile, c.KeyFile, template(3, "client"), authority, caKey); err != nil {
+		return Certificates{}, err
+	}
+	return c, nil
 }
 
 func template(serial int64, name string) *x509.Certificate {
@@ -78,8 +85,4 @@ func issue(certFile, keyFile string, cert, parent *x509.Certificate, signer *ecd
 
 func writePEM(file, kind string, der []byte) error {
 	return os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
-}
-
-func dialUnix(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
-	return d.DialContext(ctx, "unix", path)
 }
