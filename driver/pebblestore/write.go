@@ -1,0 +1,254 @@
+package pebblestore
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/luastore/store"
+)
+
+// stripeCount is how many locks all keys share: enough for writers to seldom meet by chance.
+const stripeCount = 256
+
+// A stripe is the lock of some keys: held while an entry is read, what becomes of it is decided, and that is made visible. It is
+// not held while the disk is waited for, so that writers of one key share fsyncs as all others do.
+type stripe struct {
+	sync.Mutex
+	unsynced atomic.Int32 // writes of its keys that are visible and not yet on disk; goes up under the lock only
+	_        [48]byte     // a cache line of its own
+}
+
+// seed is for hashes of keys to stripes, of all drivers.
+var seed = maphash.MakeSeed()
+
+// stripesOf returns the stripes of keys, each once, in the order in which they are to be locked.
+func (d *Driver) stripesOf(keys []string) []*stripe {
+	places := make([]int, len(keys))
+	for i, key := range keys {
+		places[i] = int(maphash.String(seed, key) % stripeCount)
+	}
+	slices.Sort(places)
+	places = slices.Compact(places)
+	stripes := make([]*stripe, len(places))
+	for i, at := range places {
+		stripes[i] = &d.stripes[at]
+	}
+	return stripes
+}
+
+// States of a write.
+const (
+	waiting int32 = iota // nothing is done yet
+	begun                // it is being done, or was
+	left                 // its caller left before it began: it will not be done
+)
+
+// A write is one call that may change entries, on its own goroutine: its caller leaves it when the context ends, also while it
+// waits for a lock or for the disk.
+type write struct {
+	d       *Driver
+	stripes []*stripe
+	decide  func(*change) error
+	state   atomic.Int32
+	done    chan error
+}
+
+// write reads and changes the entries of keys in one atomic and durable step. What decide finds is what no other write changes
+// before it returns. It may run on when write has returned an error: what it sets must not be looked at then.
+func (d *Driver) write(ctx context.Context, decide func(*change) error, keys ...string) error {
+	if err := d.enter(ctx); err != nil {
+		return err
+	}
+	w := &write{d: d, stripes: d.stripesOf(keys), decide: decide, done: make(chan error, 1)}
+	d.workers.run(w)
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+	case <-d.over.c:
+	}
+	return w.leave(ctx)
+}
+
+// leave ends the wait for w and tells what is known of it.
+func (w *write) leave(ctx context.Context) error {
+	if w.state.CompareAndSwap(waiting, left) {
+		if err := ended(ctx); err != nil {
+			return err
+		}
+		return w.d.refusal()
+	}
+	select {
+	case err := <-w.done:
+		return err
+	default:
+	}
+	if err := ctx.Err(); err != nil {
+		return unknownError(w.d.target.path, err)
+	}
+	return unknownError(w.d.target.path, w.d.refusal())
+}
+
+// run does w up to where only the disk is to be waited for.
+func (w *write) run() {
+	c, err := w.apply()
+	if c == nil {
+		w.end(err)
+		return
+	}
+	w.d.confirmer.next <- confirmation{w, c}
+}
+
+// end tells the caller, if it is still there.
+func (w *write) end(err error) {
+	w.d.calls.RUnlock()
+	w.done <- err
+}
+
+// apply decides and makes the result visible, under the locks. It returns a change that is to be confirmed, or nil if there is
+// nothing to wait for.
+func (w *write) apply() (*change, error) {
+	for _, s := range w.stripes {
+		s.Lock()
+		defer s.Unlock()
+	}
+	if !w.state.CompareAndSwap(waiting, begun) {
+		return nil, nil
+	}
+	c := &change{d: w.d, now: clock(), batch: w.d.db.NewBatch(), stripes: w.stripes}
+	if err := w.decide(c); err != nil {
+		c.batch.Close()
+		return nil, err
+	}
+	return c.apply()
+}
+
+// A change is what a write does to the database, in one batch.
+type change struct {
+	d       *Driver
+	now     int64
+	batch   *pebble.Batch
+	stripes []*stripe
+	wake    int64 // the first expiry that it writes; 0: none
+}
+
+// find returns the entry under key, alive or expired; unless it answers an error, the caller closes what the value is part of.
+func (c *change) find(key string) (entry, io.Closer, error) { return c.d.load(key) }
+
+// findOld is find for what does not need the value: where nobody can read what is stored, it can still be replaced.
+func (c *change) findOld(key string) (entry, error) {
+	old, closer, err := c.find(key)
+	switch {
+	case errors.Is(err, store.ErrCorrupt):
+		return entry{exists: true}, nil
+	case err != nil:
+		return entry{}, err
+	}
+	old.value = nil
+	return old, closer.Close()
+}
+
+// put writes an entry in place of old.
+func (c *change) put(key string, value []byte, expires int64, old entry) {
+	if old.mayExpire() && old.expires != expires {
+		c.unindex(key, old)
+	}
+	op := c.batch.SetDeferred(1+len(key), expirySize+len(value))
+	appendDataKey(op.Key[:0], key)
+	putEntry(op.Value, expires, value)
+	op.Finish()
+	if expires == 0 {
+		return
+	}
+	c.d.expiring.Store(true)
+	if c.wake == 0 || expires < c.wake {
+		c.wake = expires
+	}
+	if old.expires != expires {
+		op = c.batch.SetDeferred(1+expirySize+len(key), 0)
+		appendExpiryKey(op.Key[:0], expires, key)
+		op.Finish()
+	}
+}
+
+// drop removes old.
+func (c *change) drop(key string, old entry) {
+	if old.mayExpire() {
+		c.unindex(key, old)
+	}
+	op := c.batch.DeleteDeferred(1 + len(key))
+	appendDataKey(op.Key[:0], key)
+	op.Finish()
+}
+
+func (c *change) unindex(key string, old entry) {
+	op := c.batch.DeleteDeferred(1 + expirySize + len(key))
+	appendExpiryKey(op.Key[:0], old.expires, key)
+	op.Finish()
+}
+
+// apply makes the change visible. Where there is none, but the decision rests on a write that is not on disk yet, the answer has to
+// wait for that.
+func (c *change) apply() (*change, error) {
+	if c.batch.Empty() {
+		if c.d.target.noSync || !c.unsynced() {
+			return nil, c.batch.Close()
+		}
+		c.batch.LogData(nil, nil)
+	}
+	if err := c.d.disk.broken(); err != nil {
+		c.batch.Close()
+		return nil, c.d.refusal()
+	}
+	c.count(1)
+	if err := c.commit(); err != nil { // it did not get as far as the log
+		c.count(-1)
+		c.batch.Close()
+		return nil, store.Errorf(store.ErrTooLarge, "too large for one write to a pebble store: %w", err)
+	}
+	if c.wake != 0 {
+		c.d.sweeper.wakeBy(c.wake)
+	}
+	return c, nil
+}
+
+func (c *change) commit() error {
+	if c.d.target.noSync {
+		return c.d.db.Apply(c.batch, pebble.NoSync)
+	}
+	return c.d.db.ApplyNoSyncWait(c.batch, pebble.Sync)
+}
+
+func (c *change) unsynced() bool {
+	return slices.ContainsFunc(c.stripes, func(s *stripe) bool { return s.unsynced.Load() > 0 })
+}
+
+func (c *change) count(n int32) {
+	for _, s := range c.stripes {
+		s.unsynced.Add(n)
+	}
+}
+
+// confirm waits until the change is on disk, unless the store is one without sync.
+func (c *change) confirm() error {
+	err := c.batch.SyncWait()
+	c.count(-1)
+	if err != nil {
+		c.d.disk.fail(err)
+	}
+	if c.d.target.noSync {
+		c.d.syncer.wrote()
+	}
+	// The fence lets nothing through once it is closed, so that what went before it closed is on disk.
+	if c.d.disk.broken() != nil {
+		return unknownError(c.d.target.path, c.d.refusal())
+	}
+	return c.batch.Close()
+}
