@@ -1,0 +1,204 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/luastore/store"
+	"github.com/luastore/store/internal/pgtest"
+	"github.com/luastore/store/value"
+)
+
+// A contender does the same work by way of the driver or of pgx alone, with a deadline as a handle sets it.
+type contender struct {
+	name string
+	op   func(ctx context.Context) error
+}
+
+// compare runs the contenders in turns, many short rounds each, and reports the operations per second of each and the median
+// of the ratios of the first to the second: a noisy machine slows both of one round alike.
+func compare(b *testing.B, callers int, contenders ...contender) {
+	const rounds, each = 15, 100 * time.Millisecond
+	rates := make([][]float64, len(contenders))
+	for b.Loop() {
+		for range rounds {
+			for i, c := range contenders {
+				rates[i] = append(rates[i], rate(b, callers, each, c.op))
+			}
+		}
+	}
+	for i, c := range contenders {
+		b.ReportMetric(median(rates[i]), c.name+"/s")
+	}
+	ratios := make([]float64, len(rates[0]))
+	for i := range ratios {
+		ratios[i] = rates[0][i] / rates[1][i]
+	}
+	b.ReportMetric(median(ratios), "ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+func median(v []float64) float64 {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+func rate(b *testing.B, callers int, d time.Duration, op func(ctx context.Context) error) float64 {
+	counts := make([]int, callers)
+	start := time.Now()
+	var wait sync.WaitGroup
+	for i := range callers {
+		wait.Go(func() {
+			for time.Since(start) < d {
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				err := op(ctx)
+				cancel()
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				counts[i]++
+			}
+		})
+	}
+	wait.Wait()
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	return float64(total) / time.Since(start).Seconds()
+}
+
+// bareConns are connections of pgx, as many as the driver has. A channel is a cheaper pool than pgx's own.
+type bareConns chan *pgx.Conn
+
+func connectBare(b *testing.B, url string) bareConns {
+	conns := make(bareConns, DefaultMaxConns)
+	for range cap(conns) {
+		c, err := pgx.Connect(context.Background(), url)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { c.Close(context.Background()) })
+		conns <- c
+	}
+	return conns
+}
+
+// with lends a connection.
+func (conns bareConns) with(use func(c *pgx.Conn) error) error {
+	c := <-conns
+	defer func() { conns <- c }()
+	return use(c)
+}
+
+// BenchmarkBare compares the driver with the same statements by pgx alone; the ratio is that of their rates, higher is better. An
+// increment by pgx is what the driver does too: two round trips with the row locked.
+func BenchmarkBare(b *testing.B) {
+	server := pgtest.Start(b, nil)
+	v := value.AppendString(nil, strings.Repeat("x", 55))
+	entries := make([]store.Item, 100)
+	keys, values := make([][]byte, len(entries)), make([][]byte, len(entries))
+	for i := range entries {
+		entries[i] = store.Item{Key: fmt.Sprintf("b:m%03d", i), Value: v}
+		keys[i], values[i] = []byte(entries[i].Key), v
+	}
+	d, bare := openURL(b, server.URL()), connectBare(b, server.URL())
+	d.Set(context.Background(), "b:k", v, 0)
+	d.Incr(context.Background(), "b:n", 1, 0, 0)
+	d.Incr(context.Background(), "b:o", 1, 0, 0)
+	for _, callers := range []int{1, 64} {
+		for _, pair := range []struct {
+			name string
+			ours func(ctx context.Context) error
+			bare func(ctx context.Context) error
+		}{
+			{"get", func(ctx context.Context) error { _, err := d.Get(ctx, "b:k"); return err },
+				func(ctx context.Context) error {
+					var got []byte
+					return bare.with(func(c *pgx.Conn) error {
+						return c.QueryRow(ctx, d.ask.get.sql, []byte("b:k")).Scan(&got)
+					})
+				}},
+			{"set", func(ctx context.Context) error { return d.Set(ctx, "b:k", v, time.Hour) },
+				func(ctx context.Context) error {
+					return bare.exec(ctx, d.ask.set, []byte("b:k"), v, int64(3600_000_000))
+				}},
+			{"set_many", func(ctx context.Context) error { return d.SetMany(ctx, entries, time.Hour) },
+				func(ctx context.Context) error {
+					return bare.exec(ctx, d.ask.setMany, keys, values, int64(3600_000_000))
+				}},
+			{"incr", func(ctx context.Context) error { _, err := d.Incr(ctx, "b:n", 1, 0, 0); return err },
+				func(ctx context.Context) error { return bare.incr(ctx, d.ask, []byte("b:o")) }},
+		} {
+			b.Run(fmt.Sprintf("%s/callers=%d", pair.name, callers), func(b *testing.B) {
+				compare(b, callers, contender{"driver", pair.ours}, contender{"bare", pair.bare})
+			})
+		}
+	}
+}
+
+func (conns bareConns) exec(ctx context.Context, s *statement, args ...any) error {
+	return conns.with(func(c *pgx.Conn) error {
+		_, err := c.Exec(ctx, s.sql, args...)
+		return err
+	})
+}
+
+func (conns bareConns) incr(ctx context.Context, ask *statements, key []byte) error {
+	return conns.with(func(c *pgx.Conn) error {
+		var first, second pgx.Batch
+		first.Queue(ask.begin.sql)
+		var number []byte
+		var live bool
+		first.Queue(ask.lock.sql, key).QueryRow(func(row pgx.Row) error { return row.Scan(&number, &live) })
+		if err := c.SendBatch(ctx, &first).Close(); err != nil {
+			return err
+		}
+		n, _ := value.ParseNumber(number)
+		second.Queue(ask.bump.sql, key, value.AppendNumber(nil, n+1))
+		second.Queue(ask.commit.sql)
+		return c.SendBatch(ctx, &second).Close()
+	})
+}
+
+// BenchmarkBatch compares a batch of 100 keys with 100 single calls; the ratio says how many times faster the batch is.
+func BenchmarkBatch(b *testing.B) {
+	d := openURL(b, pgtest.Start(b, nil).URL())
+	keys, entries := make([]string, 100), make([]store.Item, 100)
+	for i := range keys {
+		keys[i] = fmt.Sprint("b:", i)
+		entries[i] = store.Item{Key: keys[i], Value: []byte("0123456789abcdef")}
+	}
+	d.SetMany(context.Background(), entries, 0)
+	b.Run("get", func(b *testing.B) {
+		compare(b, 1,
+			contender{"batch", func(ctx context.Context) error { _, err := d.GetMany(ctx, keys); return err }},
+			contender{"single", func(ctx context.Context) error {
+				for _, key := range keys {
+					if _, err := d.Get(ctx, key); err != nil {
+						return err
+					}
+				}
+				return nil
+			}})
+	})
+}
+
+func BenchmarkGet(b *testing.B) {
+	d := openURL(b, pgtest.Start(b, nil).URL())
+	ctx := testContext(b)
+	d.Set(ctx, "b:k", []byte("0123456789abcdef"), 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		d.Get(ctx, "b:k")
+	}
+}

@@ -1,0 +1,25 @@
+package postgres
+
+import (
+	"testing"
+
+	"github.com/luastore/store"
+	"github.com/luastore/store/internal/pgtest"
+	"github.com/luastore/store/storetest"
+)
+
+// harness gives each rule an empty database of the server that all tests of the package share.
+var harness = storetest.Harness{
+	Persistent: true,
+	Opener: func(t testing.TB) store.Opener {
+		o, err := ParseURL(pgtest.Shared(t).URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Opener(o)
+	},
+}
+
+func TestConformance(t *testing.T) { storetest.Run(t, harness) }
+
+func BenchmarkConformance(b *testing.B) { storetest.Benchmark(b, harness) }

@@ -1,0 +1,203 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/luastore/store"
+	"github.com/luastore/store/driver/sqlstore/internal/table"
+)
+
+var (
+	_ store.Driver  = (*Driver)(nil)
+	_ store.Batcher = (*Driver)(nil)
+	_ store.Counter = (*Driver)(nil)
+)
+
+// sweepEvery is about how often rows that have expired are removed.
+const sweepEvery = time.Minute
+
+// A Driver keeps entries in one table of a PostgreSQL database.
+type Driver struct {
+	target  target
+	config  *pgconn.Config
+	pool    *pool
+	ask     *statements
+	info    store.Info
+	sweeper *table.Sweeper
+}
+
+// Opener returns an opener for o; nil means defaults. Openers of equal options name the same connection, and share one driver
+// in a registry. Opening connects, creates the table where it may, and fails where the server does not answer; a driver once open
+// reconnects by itself.
+func Opener(o *Options) store.Opener {
+	to := o.target()
+	return store.Opener{
+		Connection: to,
+		Open: func(ctx context.Context) (store.Driver, error) {
+			d, err := open(ctx, to, sweepEvery)
+			if err != nil {
+				return nil, err
+			}
+			return d, nil
+		},
+	}
+}
+
+func open(ctx context.Context, to target, every time.Duration) (*Driver, error) {
+	checked := to.Options
+	checked.Password = to.password.Value()
+	if err := checked.check(); err != nil {
+		return nil, err
+	}
+	config, err := to.config()
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{target: to, config: config, ask: newStatements(to.Table, to.MaxValueBytes)}
+	d.pool = newPool(to.MaxConns, to.DialTimeout)
+	d.pool.dial = d.dial
+	if err := d.prepareTable(ctx); err != nil {
+		d.pool.close()
+		return nil, err
+	}
+	d.sweeper = table.Sweep(every, d.sweep)
+	return d, nil
+}
+
+// Close closes the connections. Calls under way end at once, writes among them with an unknown outcome.
+func (d *Driver) Close() error {
+	d.pool.close()
+	d.sweeper.Stop()
+	return nil
+}
+
+// Info tells what the driver guarantees.
+func (d *Driver) Info() store.Info { return d.info }
+
+// A call is what may go to a connection.
+type call func(c *conn) error
+
+// read makes a call that changes nothing, and once more where the connection broke under it.
+func (d *Driver) read(ctx context.Context, try call) error {
+	err := d.once(ctx, d.pool.acquire, try)
+	if err != nil && broken(ctx, err) {
+		err = d.once(ctx, d.pool.acquireNew, try)
+	}
+	return err
+}
+
+// write makes a call that changes something. It goes to the server again only where that said that it rolled back, or where
+// nothing was sent.
+func (d *Driver) write(ctx context.Context, try call) error {
+	err := d.writeOnce(ctx, try)
+	if err == nil || !rolledBack(err) {
+		return err
+	}
+	return table.Retry(ctx, func() error { return d.writeOnce(ctx, try) }, rolledBack)
+}
+
+func (d *Driver) writeOnce(ctx context.Context, try call) error {
+	err := d.once(ctx, d.pool.acquire, try)
+	var unsent *notSent
+	if err != nil && errors.As(err, &unsent) && broken(ctx, err) {
+		err = d.once(ctx, d.pool.acquireNew, try)
+	}
+	return err
+}
+
+// once makes a call on one connection.
+func (d *Driver) once(ctx context.Context, acquire func(context.Context) (*conn, error), try call) error {
+	c, err := acquire(ctx)
+	if err != nil {
+		return &notSent{err}
+	}
+	began := c.usedAt
+	err = try(c)
+	if err != nil && ctx.Err() != nil && c.pg.IsClosed() {
+		// Silence: what has been idle since before is as likely to be dead.
+		d.pool.dropIdle(began)
+	}
+	d.pool.release(c)
+	return err
+}
+
+// Get returns the value of key.
+func (d *Driver) Get(ctx context.Context, key string) ([]byte, error) {
+	var v []byte
+	err := d.readRow(ctx, d.ask.get, key, func(row [][]byte) (err error) {
+		v, err = d.payload(row[0])
+		return err
+	})
+	return v, err
+}
+
+// readRow reads the row of a key.
+func (d *Driver) readRow(ctx context.Context, s *statement, key string, take func(row [][]byte) error) error {
+	n := 0
+	err := d.read(ctx, func(c *conn) (err error) {
+		n, err = c.exec(ctx, s, take, []byte(key))
+		return err
+	})
+	switch {
+	case err != nil:
+		return d.readError(ctx, err)
+	case n == 0:
+		return store.ErrNotFound
+	}
+	return nil
+}
+
+// payload returns a copy of a value, which is NULL where it is too long to be fetched.
+func (d *Driver) payload(column []byte) ([]byte, error) {
+	if column == nil {
+		return nil, store.Errorf(store.ErrCorrupt, "corrupt value: the value in the table is NULL or longer than max_value_bytes, %d", d.target.MaxValueBytes)
+	}
+	return append(make([]byte, 0, len(column)), column...), nil
+}
+
+// Entry returns the value of key and the time it has left.
+func (d *Driver) Entry(ctx context.Context, key string) ([]byte, time.Duration, error) {
+	var v []byte
+	var ttl time.Duration
+	err := d.readRow(ctx, d.ask.entry, key, func(row [][]byte) (err error) {
+		v, err = d.payload(row[0])
+		ttl = timeLeft(row[1])
+		return err
+	})
+	return v, ttl, err
+}
+
+// TTL returns the time that key has left.
+func (d *Driver) TTL(ctx context.Context, key string) (time.Duration, error) {
+	var ttl time.Duration
+	err := d.readRow(ctx, d.ask.ttl, key, func(row [][]byte) error {
+		ttl = timeLeft(row[0])
+		return nil
+	})
+	return ttl, err
+}
+
+// timeLeft turns microseconds into a ttl; NULL is never.
+func timeLeft(column []byte) time.Duration {
+	if len(column) != 8 {
+		return 0
+	}
+	left := int64(binary.BigEndian.Uint64(column))
+	left = min(max(left, 1000), math.MaxInt64/int64(time.Microsecond))
+	return time.Duration(left) * time.Microsecond
+}
+
+// Has reports whether key exists.
+func (d *Driver) Has(ctx context.Context, key string) (bool, error) {
+	_, err := d.TTL(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}

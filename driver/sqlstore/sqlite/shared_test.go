@@ -1,0 +1,230 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/luastore/store"
+	"github.com/luastore/store/internal/boundtest"
+)
+
+const (
+	envPath    = "SQLITE_TEST_PATH" // makes a child of TestDriver_SecondProcess_CountsWithTheFirst
+	increments = 300
+)
+
+// count increments one counter with a few goroutines.
+func count(ctx context.Context, d *Driver) error {
+	errs := make([]error, 3)
+	var wait sync.WaitGroup
+	for i := range errs {
+		wait.Go(func() {
+			for range increments {
+				if _, err := d.Incr(ctx, "t:n", 1, 0, 0); err != nil {
+					errs[i] = err
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+func TestDriver_SecondProcess_CountsWithTheFirst(t *testing.T) {
+	path, child := os.LookupEnv(envPath)
+	if !child {
+		path = newPath(t)
+	}
+	d := openPath(t, path, Options{Synchronous: SynchronousOff})
+	var other *exec.Cmd
+	var out strings.Builder
+	if !child {
+		other = exec.CommandContext(testContext(t), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
+		other.Env = append(os.Environ(), envPath+"="+path)
+		other.Stdout, other.Stderr = &out, &out
+		if err := other.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := count(testContext(t), d); err != nil {
+		t.Error(err)
+	}
+	if child {
+		return
+	}
+	if err := other.Wait(); err != nil {
+		t.Fatalf("the other process: %v\n%s", err, &out)
+	}
+	if n, err := d.Incr(testContext(t), "t:n", 0, 0, 0); n != 6*increments || err != nil {
+		t.Errorf("%v increments of %d, %v", n, 6*increments, err)
+	}
+}
+
+func TestDriver_TwoOnOneFile_CountTogether(t *testing.T) {
+	path := newPath(t)
+	a, b := openPath(t, path, Options{Synchronous: SynchronousOff}), openPath(t, path, Options{Synchronous: SynchronousOff})
+	var wait sync.WaitGroup
+	for _, d := range []*Driver{a, b} {
+		wait.Go(func() {
+			if err := count(testContext(t), d); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	for _, d := range []*Driver{a, b} {
+		if n, err := d.Incr(testContext(t), "t:n", 0, 0, 0); n != 6*increments || err != nil {
+			t.Errorf("%v increments of %d, %v", n, 6*increments, err)
+		}
+	}
+}
+
+func TestDriver_TablesOfOneFile_AreApart(t *testing.T) {
+	path := newPath(t)
+	a, b := openPath(t, path, Options{}), openPath(t, path, Options{Table: "order"})
+	ctx := testContext(t)
+	if err := errors.Join(a.Set(ctx, "t:a", []byte("v"), time.Hour), b.Set(ctx, "t:b", []byte("v"), time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	wantKeys(t, a, "t:a")
+	wantKeys(t, b, "t:b")
+}
+
+func TestDriver_LockHeldElsewhere_ReadsGoOn(t *testing.T) {
+	d := openNew(t)
+	seed(t, d)
+	release := hold(t, d.target.Path)
+	defer release()
+	if v, err := d.Get(testContext(t), "t:k"); string(v) != "old" || err != nil {
+		t.Errorf("got %q, %v", v, err)
+	}
+}
+
+func TestDriver_LockHeldElsewhere_EndsAWriteAfterBusyTimeout(t *testing.T) {
+	path := newPath(t)
+	d := openPath(t, path, Options{Synchronous: SynchronousOff, BusyTimeout: 30 * time.Millisecond})
+	seed(t, d)
+	release := hold(t, path)
+	for name, write := range writes {
+		err := write(context.Background(), d)
+		if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "another process has kept the SQLite database "+path+" locked for 30ms") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := Opener(&Options{Path: path, Table: "another", BusyTimeout: 30 * time.Millisecond}).Open(testContext(t)); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("opening: %v", err)
+	}
+	release()
+	wantSeed(t, d)
+}
+
+func TestDriver_LockHeldElsewhere_EndsACallAtItsDeadline(t *testing.T) {
+	d := openNew(t)
+	release := hold(t, d.target.Path)
+	defer release()
+	const deadline = 50 * time.Millisecond
+	calls := map[string]func(context.Context) error{
+		"Set": func(ctx context.Context) error { return d.Set(ctx, "t:k", []byte("v"), 0) },
+		"Open": func(ctx context.Context) error {
+			_, err := Opener(&Options{Path: d.target.Path}).Open(ctx)
+			return err
+		},
+	}
+	for name, call := range calls {
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		start := time.Now()
+		err := call(ctx)
+		took := time.Since(start)
+		cancel()
+		if !errors.Is(err, store.ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v, want a timeout", name, err)
+		}
+		if took > boundtest.Scale(deadline+50*time.Millisecond) {
+			t.Errorf("%s took %v", name, took)
+		}
+	}
+}
+
+// A read-only snapshot of another process keeps the log from being used again, and it grows until that ends; then it shrinks.
+func TestDriver_LogThatGrewBesideAReader_ShrinksAfterIt(t *testing.T) {
+	d := openNew(t)
+	ctx := testContext(t)
+	seed(t, d)
+	reader := openRaw(t, d.target.Path)
+	reader.statements(t, "BEGIN", "SELECT * FROM luastore")
+	write := func(most int, until func(size int64) bool) {
+		t.Helper()
+		for i := range most {
+			if err := d.Set(ctx, "t:large", megabyte(i), 0); err != nil {
+				t.Fatal(err)
+			}
+			if until(logSize(t, d)) {
+				return
+			}
+			if i == most-1 {
+				t.Errorf("the log has %d bytes after %d writes", logSize(t, d), most)
+			}
+		}
+	}
+	write(200, func(size int64) bool { return size > longLog })
+	reader.statements(t, "COMMIT")
+	write(2*logGroups, func(size int64) bool { return size < longLog/4 })
+}
+
+// Where there is always a reader of this driver, the log is used again all the same.
+func TestDriver_LogBesideReadersWithoutAPause_StaysShort(t *testing.T) {
+	d := openNew(t)
+	seed(t, d)
+	ctx, stop := context.WithCancel(testContext(t))
+	var wait sync.WaitGroup
+	for range 2 * DefaultMaxConns {
+		wait.Go(func() {
+			for ctx.Err() == nil {
+				d.List(ctx, "", "", 1000)
+			}
+		})
+	}
+	for i := range 150 {
+		if err := d.Set(ctx, fmt.Sprint("t:", i%5), megabyte(i), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	wait.Wait()
+	if size := logSize(t, d); size > longLog+logGroups<<20 {
+		t.Errorf("the log has %d bytes", size)
+	}
+}
+
+// megabyte returns a value that differs from the one before: SQLite writes no page that stays as it is.
+func megabyte(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 1<<20) }
+
+func logSize(t *testing.T, d *Driver) int64 {
+	t.Helper()
+	info, err := os.Stat(d.target.Path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+func TestClose_OfTheLast_LeavesOneFile(t *testing.T) {
+	path := newPath(t)
+	a, b := openPath(t, path, Options{}), openPath(t, path, Options{})
+	seed(t, a)
+	for i, d := range []*Driver{a, b} {
+		d.Close()
+		if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) != (i == 1) {
+			t.Errorf("after Close of %d of 2: %v", i+1, err)
+		}
+	}
+}
