@@ -27,7 +27,9 @@ func TestFault(t *testing.T) {
 		return
 	}
 	i := slices.IndexFunc(faults, func(f fault) bool { return f.name == name })
-	storetest.Run(t, opening(func() store.Driver { return faults[i].driver(newPlain()) }))
+	h := opening(func() store.Driver { return faults[i].driver(newPlain()) })
+	h.Persistent = slices.Contains(persistent, name)
+	storetest.Run(t, h)
 }
 
 // TestRun_EveryFault_IsCaughtByItsRule runs the suite on each wrong driver, in a child process because it must fail there, and

@@ -92,6 +92,44 @@ func (d infoSaysShared) Info() store.Info {
 
 func (d infoSaysBounded) Info() store.Info {
 	info := d.plain.Info()
-	info.MaxEntries = 2000
+	info.MaxEntries, info.MaxBytes = 2000, 20_000
+	return info
+}
+
+// remembering returns drivers that are connected to one space.
+func remembering(space *entries) func(*plain) store.Driver {
+	return func(*plain) store.Driver { return &plain{entries: space} }
+}
+
+// infoSaysShort has no such limits.
+type infoSaysShort struct{ *plain }
+
+func (d infoSaysShort) Info() store.Info {
+	info := d.plain.Info()
+	info.MaxKeyBytes, info.MaxValueBytes = 100, 1000
+	return info
+}
+
+type refusesLongest struct{ infoSaysShort }
+
+func (d refusesLongest) Set(ctx context.Context, key string, v []byte, ttl time.Duration) error {
+	if len(v) >= d.Info().MaxValueBytes {
+		return store.ErrTooLarge
+	}
+	return d.plain.Set(ctx, key, v, ttl)
+}
+
+// infoWavers says something else after the first time.
+type infoWavers struct {
+	*plain
+	asked int
+}
+
+func (d *infoWavers) Info() store.Info {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked++
+	info := d.plain.Info()
+	info.Network, info.Ordered = d.asked == 1, d.asked == 1
 	return info
 }

@@ -13,6 +13,9 @@ type fault struct {
 	driver func(p *plain) store.Driver
 }
 
+// persistent are the names of faults of drivers that say they find again what was there.
+var persistent = []string{"a second opening is let in"}
+
 // faults has at least one for each family of rules. Those that are about atomicity yield where they let go of the mutex, as a slow
 // backend would.
 var faults = []fault{
@@ -79,6 +82,14 @@ var faults = []fault{
 	{"Info changes", "Info/DoesNotChange", func(p *plain) store.Driver { return &infoChanges{plain: p} }},
 	{"Info says nothing", "Info/SaysWhatAUserMustKnow", func(p *plain) store.Driver { return infoSaysNothing{p} }},
 	{"Info says Shared of a space of its own", "Info/SharedMeansThatAnotherConnectionSeesTheEntries", func(p *plain) store.Driver { return infoSaysShared{p} }},
+	{"a second opening is let in", "Info/NotSharedRefusesASecondOpeningOfWhatPersistsAtOnce", func(p *plain) store.Driver { return p }},
+	{"Close forgets nothing", "Close/ThenOpenFindsNothingUnlessPersistent", remembering(newEntries())},
+	{"Info says a wrong length of values", "Info/MaxValueBytesIsTakenAndOneMoreIsTooLarge", func(p *plain) store.Driver { return infoSaysShort{p} }},
+	{"a value of the longest length is refused", "Info/MaxValueBytesIsTakenAndOneMoreIsTooLarge", func(p *plain) store.Driver { return refusesLongest{infoSaysShort{p}} }},
+	{"Info says a wrong length of keys", "Info/MaxKeyBytesIsTakenAndOneMoreIsRefused", func(p *plain) store.Driver { return infoSaysShort{p} }},
+	{"Info says a wrong size", "Info/MaxBytesIsNeverExceeded", func(p *plain) store.Driver { return infoSaysBounded{p} }},
+	{"Info says Network and then not", "Handle/Store/SetsATimeoutWhereCallsCrossANetworkAndNoneElsewhere", func(p *plain) store.Driver { return &infoWavers{plain: p} }},
+	{"Info is another, in Lua", "Lua/InfoIsThatOfTheDriver", func(p *plain) store.Driver { return &infoWavers{plain: p} }},
 	{"values end at a zero byte, in Lua", "Lua/EveryStringComesBackByteForByte", func(p *plain) store.Driver { return zeroTerminated{p} }},
 	{"TTL kept on overwrite, in Lua", "Lua/TTLOfNilZeroOrHugeIsNever", func(p *plain) store.Driver { return ttlKeptOnOverwrite{p} }},
 	{"Delete of expired is true, in Lua", "Lua/WhatHasExpiredIsNotThere", func(p *plain) store.Driver { return deleteOfExpired{p} }},

@@ -10,6 +10,18 @@ import (
 	"github.com/luastore/store"
 )
 
+// A deadlineSpy notes which deadline Has was called with.
+type deadlineSpy struct {
+	store.Driver
+	deadline time.Time
+	has      bool
+}
+
+func (d *deadlineSpy) Has(ctx context.Context, key string) (bool, error) {
+	d.deadline, d.has = ctx.Deadline()
+	return d.Driver.Has(ctx, key)
+}
+
 // handleRules are about what a handle does for every driver: keys, values, limits, times and errors are the same on each.
 var handleRules = []rule{
 	{name: "OfAKeyThatIsNoneAnswersInvalidAndChangesNothing", test: func(s *space) {
@@ -31,6 +43,18 @@ var handleRules = []rule{
 			s.wantError(what, err, "invalid", text)
 		}
 		s.wantSeed()
+	}},
+	{name: "SetsATimeoutWhereCallsCrossANetworkAndNoneElsewhere", test: func(s *space) {
+		spy := &deadlineSpy{Driver: keepOpen(s.connection)}
+		h := s.handleOf(spy, store.Definition{})
+		defer h.Close()
+		before := time.Now()
+		_, err := h.Has(context.Background(), "t:k")
+		s.must("Has", err)
+		s.want("a deadline of the call, and Info.Network", spy.has, s.info.Network)
+		if spy.has && (spy.deadline.Before(before) || spy.deadline.After(time.Now().Add(store.DefaultTimeout))) {
+			s.Fatalf("the deadline of a call is %v away, want at most %v", time.Until(spy.deadline), store.DefaultTimeout)
+		}
 	}},
 	// All of a batch is checked before anything of it is sent.
 	{name: "RefusesBytesThatAreNoValueAndChangesNothing", test: func(s *space) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -218,98 +217,7 @@ func isAlone(s *space) bool { return !s.info.Shared }
 
 func isPersistent(s *space) bool { return s.harness.Persistent }
 
-func isBounded(s *space) bool { return s.info.MaxEntries > 0 && s.info.MaxEntries <= 100_000 }
-
-// infoRules are about Info: that it is the truth. Ordered, the limits on length and TTLResolution show in the rules about
-// lists, keys, values and ttls.
-var infoRules = []rule{
-	{name: "SaysWhatAUserMustKnow", test: func(s *space) {
-		for field, text := range map[string]string{
-			"Driver": s.info.Driver, "Durability": s.info.Durability, "Consistency": s.info.Consistency, "Clock": s.info.Clock,
-		} {
-			if strings.TrimSpace(text) == "" {
-				s.Errorf("Info.%s is empty", field)
-			}
-		}
-	}},
-	{name: "HasATTLResolution", test: func(s *space) {
-		if r := s.info.TTLResolution; r <= 0 || r > time.Minute {
-			s.Fatalf("Info.TTLResolution is %v", r)
-		}
-	}},
-	{name: "HasLimitsThatFitTheStore", test: func(s *space) {
-		i := s.info
-		if i.MaxEntries < 0 || i.MaxBytes < 0 || i.MaxKeyBytes < 0 || i.MaxValueBytes < 0 {
-			s.Fatalf("a limit below 0 in %+v", i)
-		}
-	}},
-	{name: "IsInProcessOrSaysNetwork", test: func(s *space) {
-		s.want("in-process and Info.Network", s.harness.InProcess && s.info.Network, false)
-	}},
-	// Handles read it once.
-	{name: "DoesNotChange", test: func(s *space) {
-		for _, o := range ops {
-			if o.needs == nil || o.needs(s) {
-				_ = o.call(s.ctx, s.driver)
-			}
-			s.want("Info", s.driver.Info(), s.info)
-		}
-	}},
-	{name: "SharedMeansThatAnotherConnectionSeesTheEntries", needs: isShared, test: func(s *space) {
-		other := s.another()
-		defer other.driver.Close()
-		s.set("t:k", one, long)
-		other.wantValue("t:k", one)
-		other.wantLeft("t:k", long)
-		other.want("Delete by the other", other.delete("t:k"), true)
-		s.wantAbsent("t:k")
-		other.set("t:k", two, 0)
-		s.wantValue("t:k", two)
-	}},
-	{name: "NotSharedMeansThatNoOtherConnectionSeesTheEntries", needs: isAlone, test: func(s *space) {
-		d, err := s.opener.Open(s.ctx)
-		if err != nil {
-			return // it may also refuse a second connection
-		}
-		other := *s
-		other.driver = d
-		defer d.Close()
-		s.set("t:k", one, 0)
-		other.wantAbsent("t:k")
-		other.wantKeys("", 10)
-	}},
-	// By refusing or by evicting.
-	{name: "MaxEntriesIsNeverExceeded", needs: isBounded, test: func(s *space) {
-		beyond := int(s.info.MaxEntries) + 10
-		refused := 0
-		for i := range beyond {
-			err := s.driver.Set(s.ctx, fmt.Sprintf("t:%d", i), one, 0)
-			if err != nil {
-				s.wantKind("Set", err, "full")
-				refused++
-			}
-		}
-		if n := len(s.list("", 1000)); n > int(s.info.MaxEntries) || n+refused > beyond {
-			s.Fatalf("%d entries, at most %d, %d of %d refused", n, s.info.MaxEntries, refused, beyond)
-		}
-	}},
-	{name: "FullRefusesNewEntriesAndNoOthers", needs: isBounded, test: func(s *space) {
-		for i := range int(s.info.MaxEntries) {
-			s.set(fmt.Sprintf("t:%d", i), one, 0)
-		}
-		if s.driver.Set(s.ctx, "t:new", one, 0) == nil {
-			return // it evicts
-		}
-		s.set("t:0", two, 0)
-		s.wantValue("t:0", two)
-		s.want("Delete", s.delete("t:1"), true)
-		s.set("t:new", one, 0)
-		s.wantValue("t:new", one)
-		_, err := s.driver.CompareAndSwap(s.ctx, "t:newer", nil, one, 0)
-		s.wantKind("CompareAndSwap that creates", err, "full")
-		s.wantAbsent("t:newer")
-	}},
-}
+func isForgetful(s *space) bool { return isAlone(s) && !isPersistent(s) }
 
 // closeRules are about Close.
 var closeRules = slices.Concat(
@@ -353,6 +261,13 @@ var closeRules = slices.Concat(
 			s.must("Close", s.driver.Close())
 			s.reopen()
 			s.wantSeed()
+		}},
+		{name: "ThenOpenFindsNothingUnlessPersistent", needs: isForgetful, test: func(s *space) {
+			s.seed()
+			s.must("Close", s.driver.Close())
+			s.reopen()
+			s.wantKeys("", 10)
+			s.wantAbsent("t:k")
 		}},
 		{name: "OfOneConnectionLeavesOthersOpen", needs: isShared, test: func(s *space) {
 			other := s.another()

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/luastore/store"
@@ -342,7 +343,10 @@ var luaRules = []rule{
 		s.lua(`
 			local info = s:info()
 			expect(info.driver, info.durability, info.consistency, info.clock).is(` + luaStrings(i.Driver, i.Durability, i.Consistency, i.Clock) + `)
-			expect(type(info.shared), type(info.ordered), type(info.ttl_resolution), type(info.limits)).is("boolean", "boolean", "number", "table")`)
+			expect(info.shared, info.ordered, info.ttl_resolution).is(` + fmt.Sprintf("%v, %v, %v", i.Shared, i.Ordered, i.TTLResolution.Seconds()) + `)
+			local limits = info.limits
+			expect(limits.key_bytes, limits.value_bytes).is(` + fmt.Sprintf("%d, %d", s.longestKey(), s.largest(1<<20)) + `)
+			expect(limits.entries or 0, limits.bytes or 0).is(` + fmt.Sprintf("%d, %d", i.MaxEntries, i.MaxBytes) + `)`)
 	}},
 	{name: "ReadOnlyStoreDeniesWrites", test: func(s *space) {
 		s.seed()

@@ -41,6 +41,7 @@ var users = map[string][]string{
 	"github.com/spf13/cobra":            {"internal/cli"},
 	"github.com/tidwall/btree":          {"driver/memstore"},
 	"go.uber.org/goleak":                {"storetest"},
+	"modernc.org/libc":                  {"driver/sqlstore/sqlite"},
 	"modernc.org/sqlite":                {"driver/sqlstore/sqlite"},
 	"pgregory.net/rapid":                {"storetest"},
 }
