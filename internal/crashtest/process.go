@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/luastore/store/internal/boundtest"
+	"github.com/luastore/store/internal/servertest"
 )
 
 // A child is a process that writes until it is killed.
@@ -42,7 +43,7 @@ func startChild(test, dir string, run int) (*child, error) {
 	c := &child{command: exec.Command(program, "-test.run="+pattern(test), "-test.count=1"), pipe: ours}
 	c.command.Env = append(os.Environ(), envTest+"="+test, envDir+"="+dir, envRun+"="+strconv.Itoa(run))
 	c.command.Stdout, c.command.Stderr = its, &c.stderr
-	if c.exited, err = launch(c.command); err != nil {
+	if c.exited, err = servertest.Launch(c.command); err != nil {
 		ours.Close()
 		return nil, err
 	}
@@ -56,22 +57,6 @@ func pattern(test string) string {
 		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
 	}
 	return strings.Join(parts, "/")
-}
-
-// launch starts command on a thread of its own, which lives as long as the command does: the kernel ties the parent-death signal to
-// the thread.
-func launch(command *exec.Cmd) (exited chan struct{}, err error) {
-	stopWithParent(command)
-	started, exited := make(chan error), make(chan struct{})
-	go onOwnThread(func() {
-		err := command.Start()
-		started <- err
-		if err == nil {
-			_ = command.Wait() // it tells that the child was killed
-			close(exited)
-		}
-	})
-	return exited, <-started
 }
 
 // kill ends the child at once.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -47,28 +46,30 @@ type hooks struct {
 	count  func(deleted int) (answered int)
 }
 
-// openToy opens the file in dir and plays back what is in it, but for a last line without an end.
+// openToy plays back the file in dir, but for a last line without an end, and goes on in one that holds what came of it: a kill
+// leaves either of the two.
 func openToy(dir string, h hooks) (*toy, error) {
 	if h.open != nil {
 		if err := h.open(); err != nil {
 			return nil, err
 		}
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "log"), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
+	name := filepath.Join(dir, "log")
+	content, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	t := &toy{entries: map[string]record{}, file: f, hooks: h}
-	content, err := io.ReadAll(f)
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
+	t := &toy{entries: map[string]record{}, hooks: h}
+	if err := t.replay(content[:bytes.LastIndexByte(content, '\n')+1]); err != nil {
+		return nil, err
 	}
-	whole := bytes.LastIndexByte(content, '\n') + 1
-	if err := t.replay(content[:whole]); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if t.file, err = os.Create(name + ".new"); err != nil {
+		return nil, err
 	}
-	_, err = f.Seek(int64(whole), io.SeekStart)
-	return t, errors.Join(err, f.Truncate(int64(whole)))
+	for _, r := range t.entries {
+		err = errors.Join(err, json.NewEncoder(t.file).Encode(r))
+	}
+	return t, errors.Join(err, os.Rename(t.file.Name(), name))
 }
 
 func (t *toy) replay(content []byte) error {
