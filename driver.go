@@ -103,7 +103,7 @@ type Page struct {
 
 // Info states what a driver guarantees. The conformance suite in package storetest tests what it states.
 type Info struct {
-	Driver        string        // name of the driver: "memory", "redis"
+	Driver        string        // name of the driver: "memory", "redis", "pebble"
 	Durability    string        // what survives the end of the process, and the loss of power
 	Consistency   string        // what concurrent units see of each other's writes
 	Clock         string        // whose clock decides on expiry, with its error where there is one

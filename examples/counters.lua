@@ -3,7 +3,7 @@
 --   luastore run examples/counters.lua             lets three calls a minute through
 --   luastore run examples/counters.lua 5
 --
--- With --store counters=redis://localhost:6379 the visits add up from run to run, and so do the calls of one minute.
+-- With --store counters=sqlite:counters.db the visits add up from run to run, and so do the calls of one minute.
 
 local store = require("store")
 

@@ -8,19 +8,42 @@ import (
 
 	"github.com/luastore/store"
 	"github.com/luastore/store/driver/memstore"
+	"github.com/luastore/store/driver/pebblestore"
 	"github.com/luastore/store/driver/redisstore"
+	"github.com/luastore/store/driver/sqlstore/mysql"
+	"github.com/luastore/store/driver/sqlstore/postgres"
+	"github.com/luastore/store/driver/sqlstore/sqlite"
 )
 
-// drivers pairs the schemes of each driver with what reads its URLs. The first scheme of each is the one to recommend.
+// drivers pairs the schemes of each driver, as they begin a URL, with what reads its URLs. The first scheme of each is the one to
+// recommend.
 var drivers = []struct {
 	schemes []string
 	open    func(rawURL string) (store.Opener, error)
 }{
-	{[]string{"mem"}, openMem},
-	{[]string{"redis", "rediss", "valkey", "valkeys", "redis+unix", "valkey+unix", "unix"}, openRedis},
+	{[]string{"mem:"}, reading(memstore.ParseURL, memstore.Opener)},
+	{[]string{"pebble:"}, reading(pebblestore.ParseURL, pebblestore.Opener)},
+	{[]string{"sqlite:"}, reading(sqlite.ParseURL, sqlite.Opener)},
+	{
+		[]string{"redis://", "rediss://", "valkey://", "valkeys://", "redis+unix://", "valkey+unix://", "unix://"},
+		reading(redisstore.ParseURL, redisstore.Opener),
+	},
+	{[]string{"postgres://", "postgresql://"}, reading(postgres.ParseURL, postgres.Opener)},
+	{[]string{"mysql://", "mariadb://"}, reading(mysql.ParseURL, mysql.Opener)},
 }
 
-// Opener returns the opener of the driver that the scheme of a URL names, such as "mem:" or "redis://localhost:6379/2". What
+// reading joins the two functions of a driver.
+func reading[O any](parse func(rawURL string) (*O, error), opener func(*O) store.Opener) func(rawURL string) (store.Opener, error) {
+	return func(rawURL string) (store.Opener, error) {
+		o, err := parse(rawURL)
+		if err != nil {
+			return store.Opener{}, err
+		}
+		return opener(o), nil
+	}
+}
+
+// Opener returns the opener of the driver that the scheme of a URL names, such as "mem:", "sqlite:data.db" or "redis://localhost:6379/2". What
 // each driver takes is told at its ParseURL. Nothing is opened yet. A URL that is wrong is a [store.ErrInvalid], which repeats
 // no part of it that could be a secret.
 func Opener(rawURL string) (store.Opener, error) {
@@ -29,7 +52,8 @@ func Opener(rawURL string) (store.Opener, error) {
 		return store.Opener{}, store.Errorf(store.ErrInvalid, "invalid store URL: want it to begin with one of %s", known())
 	}
 	for _, d := range drivers {
-		if slices.Contains(d.schemes, strings.ToLower(scheme)) {
+		named := func(begin string) bool { name, _, _ := strings.Cut(begin, ":"); return strings.EqualFold(name, scheme) }
+		if slices.ContainsFunc(d.schemes, named) {
 			return d.open(rawURL)
 		}
 	}
@@ -43,13 +67,7 @@ func Opener(rawURL string) (store.Opener, error) {
 func known() string {
 	var all []string
 	for _, d := range drivers {
-		for _, scheme := range d.schemes {
-			if scheme == "mem" {
-				all = append(all, "mem:")
-				continue
-			}
-			all = append(all, scheme+"://")
-		}
+		all = append(all, d.schemes...)
 	}
 	return strings.Join(all, ", ")
 }
@@ -63,22 +81,4 @@ func isScheme(text string) bool {
 		}
 	}
 	return text != ""
-}
-
-// openMem reads the URL of a store in memory.
-func openMem(rawURL string) (store.Opener, error) {
-	o, err := memstore.ParseURL(rawURL)
-	if err != nil {
-		return store.Opener{}, err
-	}
-	return memstore.Opener(o), nil
-}
-
-// openRedis reads the URL of Redis or Valkey.
-func openRedis(rawURL string) (store.Opener, error) {
-	o, err := redisstore.ParseURL(rawURL)
-	if err != nil {
-		return store.Opener{}, err
-	}
-	return redisstore.Opener(o), nil
 }

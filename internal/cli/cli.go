@@ -88,7 +88,8 @@ func hint(cmd *cobra.Command, args []string) string {
 }
 
 // welcome is what a newcomer reads who types the name of the command alone. A test does what it says.
-const welcome = `luastore runs Lua scripts against key-value stores: memory, Redis and more, with the same few calls.
+const welcome = `luastore runs Lua scripts against key-value stores: memory, a file, Redis, PostgreSQL and more, with the
+same few calls.
 
 Put this into a file hello.lua:
 
@@ -103,6 +104,7 @@ and run it:
 
 Stores are in memory unless you say where they are:
 
+  luastore run --store demo=sqlite:demo.db hello.lua
   luastore run --store demo=redis://localhost:6379 hello.lua
 
 All there is to know about it: luastore run --help

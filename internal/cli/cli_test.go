@@ -103,7 +103,7 @@ func TestMain_VersionAndHelp(t *testing.T) {
 func TestMain_MistakesOnTheCommandLine(t *testing.T) {
 	folder(t, "ok.lua", "", "dir/x.lua", "")
 	const see = "See luastore run --help\n"
-	want := "luastore: --store: want id=url, with an id of letters, digits and _ . - :, such as --store cache_store=redis://localhost:6379\n" + see
+	want := "luastore: --store: want id=url, with an id of letters, digits and _ . - :, such as --store cache_store=sqlite:cache.db\n" + see
 	for _, c := range []struct {
 		args   []string
 		code   int
@@ -135,7 +135,7 @@ func TestMain_MistakesOnTheCommandLine(t *testing.T) {
 		part string
 	}{
 		{[]string{"run", "dir"}, 2, "luastore: cannot read script dir: "},
-		{[]string{"run", "--store", "a=reddis://h", "ok.lua"}, 3, `luastore: --store a: unknown scheme "reddis" of a store URL: want one of mem:, redis://`},
+		{[]string{"run", "--store", "a=reddis://h", "ok.lua"}, 3, `luastore: --store a: unknown scheme "reddis" of a store URL: want one of mem:, pebble:`},
 		{[]string{"run", "--store", "a=redis://u:sec%ret@h", "ok.lua"}, 3, "luastore: --store a: invalid Redis URL"},
 		{[]string{"run", "--store", "a\n=mem:", "ok.lua"}, 2, "luastore: --store: want id=url"},
 		{[]string{"run", "--store", "u:sec%ret@h=1", "ok.lua"}, 2, "luastore: --store: want id=url"},

@@ -28,9 +28,13 @@ script named - is read from standard input. What the script returns is ignored.
 
 Without --store every store id is kept in memory and gone at exit. With --store only the ids that are named exist. URLs:
 
-  mem:                     memory; mem:?max_entries=1000&on_full=evict has bounds
-  redis://host:6379/0      Redis; rediss:// with TLS, redis+unix:///path over a socket
-  valkey://host:6379/0     Valkey, likewise
+  mem:                             memory; mem:?max_entries=1000&on_full=evict has bounds
+  pebble:path                      a folder of this machine, for one process at a time
+  sqlite:path                      a file of this machine, for several processes
+  redis://host:6379/0              Redis; rediss:// with TLS, redis+unix:///path over a socket
+  valkey://host:6379/0             Valkey, likewise
+  postgres://user:password@host/db PostgreSQL
+  mysql://user:password@host/db    MySQL and MariaDB
 
 ${NAME} in a URL stands for that variable of the environment, which keeps passwords off the command line:
 --store 'cache=redis://:${REDIS_PASSWORD}@host'. Stores are opened at their first use.
@@ -45,6 +49,7 @@ Exit codes:
 Ctrl-C and SIGTERM stop the script and release its stores; a second one ends the program on the spot.`
 
 const runExamples = `  luastore run hello.lua
+  luastore run --store counters=sqlite:counters.db counters.lua
   luastore run --timeout 10s --store session_store=redis://localhost:6379 report.lua --since yesterday`
 
 // runOptions are the flags of run.

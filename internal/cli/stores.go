@@ -23,7 +23,7 @@ func (a *app) registry(stores []string) (*store.Registry, error) {
 		id, url, ok := strings.Cut(arg, "=")
 		// The argument is not repeated: where the id was forgotten it holds a URL, and that a password.
 		if !ok || url == "" || !plainID.MatchString(id) {
-			return nil, usageError("--store: want id=url, with an id of letters, digits and _ . - :, such as --store cache_store=redis://localhost:6379")
+			return nil, usageError("--store: want id=url, with an id of letters, digits and _ . - :, such as --store cache_store=sqlite:cache.db")
 		}
 		if seen[id] {
 			return nil, usageError("--store %s is given twice: name each store once", id)
