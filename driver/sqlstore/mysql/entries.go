@@ -2,12 +2,10 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 
 	"github.com/luastore/store"
-	"github.com/luastore/store/value"
 )
 
 // A stored is a value as a statement returns it: without its bytes where there are too many.
@@ -159,56 +157,4 @@ func (d *Driver) create(ctx context.Context, key string, v []byte, ttl time.Dura
 			return n > 0, err
 		}
 	}
-}
-
-// Incr adds delta to the number under key.
-func (d *Driver) Incr(ctx context.Context, key string, delta, initial float64, ttl time.Duration) (float64, error) {
-	if err := d.fits(key, nil); err != nil {
-		return 0, err
-	}
-	var sum float64
-	err := errExists
-	for errors.Is(err, errExists) { // another created the row after it was found absent, and nothing was written
-		err = d.locked(ctx, func(c *sql.Conn) (err error) {
-			sum, err = d.add(ctx, c, key, delta, initial, ttl)
-			return err
-		})
-	}
-	return sum, err
-}
-
-// add is Incr within a transaction.
-func (d *Driver) add(ctx context.Context, c *sql.Conn, key string, delta, initial float64, ttl time.Duration) (float64, error) {
-	var v stored
-	var alive bool
-	err := c.QueryRowContext(ctx, d.sql.lock, []byte(key)).Scan(&v.length, &v.bytes, &alive)
-	absent := errors.Is(err, sql.ErrNoRows)
-	if err != nil && !absent {
-		return 0, err
-	}
-	base := initial
-	if alive {
-		bytes, err := v.value()
-		if err != nil {
-			return 0, err
-		}
-		var ok bool
-		if base, ok = value.ParseNumber(bytes); !ok {
-			return 0, store.ErrNotNumber
-		}
-	}
-	sum, exact := value.Add(base, delta)
-	if !exact {
-		return 0, store.ErrOutOfRange
-	}
-	next := value.AppendNumber(nil, sum)
-	switch {
-	case absent:
-		err = d.exec(ctx, c, d.sql.create, []byte(key), next, micros(ttl))
-	case alive:
-		err = d.exec(ctx, c, d.sql.update, next, []byte(key))
-	default:
-		err = d.exec(ctx, c, d.sql.replace, next, micros(ttl), []byte(key))
-	}
-	return sum, err
 }

@@ -21,12 +21,14 @@ var errExists = errors.New("the key has a row")
 // Numbers of errors that MySQL and MariaDB answer.
 const (
 	errDuplicate         = 1062
+	errUnknown           = 1105
 	errTooManyStatements = 1461
 )
 
 // retiring are the errors after which a session is not used again: the server, or what stands before it, may serve others better.
 var retiring = []uint16{
 	1053,       // server shutdown in progress
+	errUnknown, // such as a prepared statement to which too long a parameter was sent, which is useless from then on
 	1152,       // aborted connection
 	1159, 1161, // timeout of the network
 	1243,       // unknown prepared statement
@@ -69,7 +71,7 @@ func (d *Driver) unreachable(err error) error {
 	case 1040, 1203, 1226:
 		text = "it has no connection left for us: lower max_conns, or raise max_connections (max_user_connections) on the server"
 	case 1044, 1045, 1698, 3118, 4151:
-		text = fmt.Sprintf("it refuses the login of user %q for database %q (error %d): check the password and the grants", d.target.Username, d.target.Database, n)
+		text = fmt.Sprintf("it refuses the login of user %q for database %q (error %d): check the password, the grants, and whether it demands tls=true", d.target.Username, d.target.Database, n)
 	case 1049:
 		text = fmt.Sprintf("it has no database %q: create it, or name another in the URL", d.target.Database)
 	case 1129:
@@ -184,7 +186,10 @@ func (d *Driver) replyError(ctx context.Context, err error) error {
 	case 1665:
 		return store.Errorf(store.ErrUnavailable, "store unavailable: MySQL at %s has binlog_format=STATEMENT: use ROW or MIXED", at)
 	}
-	if slices.Contains(retiring, number(err)) || unavailable[number(err)] {
+	if number(err) == errUnknown && strings.Contains(err.Error(), "max_allowed_packet") {
+		return store.Errorf(store.ErrTooLarge, "too large: more than max_allowed_packet of MySQL at %s, which is less than when the store was opened", at)
+	}
+	if n := number(err); unavailable[n] || n != errUnknown && slices.Contains(retiring, n) {
 		return store.Errorf(store.ErrUnavailable, "store unavailable: MySQL at %s: %s", at, d.answer(err))
 	}
 	return &plain{"MySQL at " + at + ": " + d.answer(err)}

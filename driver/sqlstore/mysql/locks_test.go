@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -127,7 +128,9 @@ func TestStatementTimeout_EndsWhatWaitsAndUndoesIt(t *testing.T) {
 	if err := d.Set(ctx, "t:k", []byte("new"), 0); store.Kind(err) != "timeout" {
 		t.Errorf("Set beside a lock: %v, want a timeout", err)
 	}
-	if _, err := d.Incr(ctx, "t:k", 1, 0, 0); store.Kind(err) != "timeout" {
+	must(0, openURL(t, server.URL()).Set(ctx, "t:n", []byte{1}, 0))(t)
+	h.lock("t:n")
+	if _, err := d.Incr(ctx, "t:n", 1, 0, 0); store.Kind(err) != "timeout" {
 		t.Errorf("Incr beside a lock: %v, want a timeout", err)
 	}
 	h.commit()
@@ -144,6 +147,7 @@ func TestStatement_GivenUpByItsCaller_EndsOnTheServer(t *testing.T) {
 	h.lock("t:k")
 	ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
 	defer cancel()
+	d.metAt.Store(math.MaxInt64)
 	if _, err := d.Incr(ctx, "t:k", 1, 0, 0); store.Kind(err) != "timeout" {
 		t.Errorf("an increment that never got its lock: %v, want a timeout", err)
 	}
@@ -154,5 +158,22 @@ func TestStatement_GivenUpByItsCaller_EndsOnTheServer(t *testing.T) {
 	h.commit()
 	if v := must(d.Get(testContext(t), "t:k"))(t); string(v) != "old" {
 		t.Errorf("the key holds %q", v)
+	}
+}
+
+func TestTransaction_ThatIsNotCommitted_LeavesNoLock(t *testing.T) {
+	server, ctx := mariadbtest.Shared(t), testContext(t)
+	d := openURL(t, server.URL()+"?max_conns=1")
+	d.metAt.Store(math.MaxInt64)
+	must(0, d.Set(ctx, "t:k", []byte("no number"), 0))(t)
+	if _, err := d.Incr(ctx, "t:k", 1, 0, 0); !errors.Is(err, store.ErrNotNumber) {
+		t.Errorf("got %v", err)
+	}
+	soon, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	must(0, openURL(t, server.URL()).Set(soon, "t:k", nil, 0))(t)
+	must(0, d.Set(ctx, "t:after", nil, 0))(t)
+	if !must(openURL(t, server.URL()).Has(ctx, "t:after"))(t) {
+		t.Error("a later write belongs to the transaction")
 	}
 }

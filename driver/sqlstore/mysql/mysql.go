@@ -1,9 +1,76 @@
+// Package mysql keeps entries in a table of MySQL 8 or MariaDB 10.6 and later.
+//
+// Each entry is a row: key, value in the stored form of package value, and the moment at which it expires, so that any client of
+// the server can read it. Rows are found by the bytes of their keys, and ordered by them.
+//
+//	reg.Define("sessions", store.Definition{Open: mysql.Opener(&mysql.Options{Address: "db.internal:3306", Username: "app", …})})
+//
+// # URLs
+//
+// [ParseURL] takes
+//
+//	mysql://[user:password@]host[:port][/database]            mariadb:// is the same; the database is luastore by default
+//
+// with these parameters; any other is an error:
+//
+//	table              name of the table; default luastore
+//	create             false never creates the table: a missing one is an error that says how to create it; default true
+//	max_conns          most connections, and so most calls at a time; default 16
+//	dial_timeout       bound on connecting, handshake included; default 5s
+//	statement_timeout  when the server ends a statement by itself; default 10s
+//	max_value_bytes    longest value, and the longest that is fetched; default 16777216
+//	socket             path of a unix socket, in place of a host; default none
+//	tls                true encrypts and verifies the server, skip-verify does not verify it; default false
+//	ca                 PEM file with the authorities to trust; default those of the system (tls=true only)
+//	cert, key          PEM files with the certificate of this client and its key; default none (TLS only)
+//	server_name        name that the certificate of the server must bear; default the host (tls=true only)
+//
+// # Table
+//
+// The table is created when it is missing, and checked otherwise. These are the privileges that an account needs on it: SELECT,
+// INSERT, UPDATE, DELETE, and CREATE unless create=false:
+//
+//	CREATE TABLE luastore (
+//	  `key`     VARBINARY(1024) NOT NULL PRIMARY KEY,
+//	  `value`   LONGBLOB NOT NULL,
+//	  `expires` BIGINT NULL COMMENT 'microseconds since the Unix epoch; NULL: never',
+//	  KEY luastore_expires (`expires`)
+//	) ENGINE=InnoDB ROW_FORMAT=DYNAMIC
+//
+// A row that has expired is invisible from that moment on, by the clock of the server; every minute each driver removes such rows, a
+// thousand at a time.
+//
+// # Round trips
+//
+// Every operation is one statement, a transaction of its own and one round trip, with these exceptions: an only-if-absent swap of
+// a key that has a row takes two or three; Incr takes two, and four where callers meet at a counter; a batch takes one for each
+// max_allowed_packet. A statement takes one more the first time on a connection.
+//
+// A deadlock is tried again, as is what broke before the server can have got it: nothing was done. Reads are asked again where the
+// connection broke. No other statement is sent twice: a write whose reply was lost answers [store.ErrUnknownOutcome].
+//
+// # Caveats
+//
+//   - What survives a crash or a failover is up to the configuration of the server: innodb_flush_log_at_trx_commit=1 and, with a
+//     binary log, sync_binlog=1. Replication is asynchronous unless configured otherwise.
+//   - Use one primary. Replicas lag, and so do the nodes of a Galera cluster without wsrep_sync_wait.
+//   - The clock of the server decides what has expired. If it is set back, entries live longer. After a failover it is another clock.
+//   - The driver sets READ COMMITTED for its sessions: a binary log must have the format ROW or MIXED, which are the defaults.
+//   - A server with sysdate-is-now is refused.
+//   - Values are no longer than max_allowed_packet less 4 KiB: 16 MiB by default in MariaDB, 64 MiB in MySQL. Info says how long
+//     they may be, as of the moment when the store was opened.
+//   - MySQL ends reads and waits for row locks by statement_timeout, no other writes; MariaDB all.
+//   - Without tls=true what is stored crosses the network in the clear, and a password that only caching_sha2_password protects can
+//     be had by whoever stands in between.
+//   - Proxies between the driver and the server (ProxySQL, MaxScale) were not tested. They must know prepared statements, of which a
+//     connection has up to twenty, and CLIENT_FOUND_ROWS.
 package mysql
 
 import (
 	"context"
 	"database/sql"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/luastore/store"
@@ -42,6 +109,7 @@ type Driver struct {
 	cancel  context.CancelFunc
 	sweeper *table.Sweeper
 	closed  sync.Once
+	metAt   atomic.Int64 // when two increments last met, in nanoseconds since the Unix epoch
 
 	mu        sync.Mutex
 	suspectAt time.Time // when the idle connections were last dropped
