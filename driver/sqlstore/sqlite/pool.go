@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"time"
 )
 
 // A pool holds the connections that read, opened as they are needed.
@@ -18,17 +19,27 @@ func newPool(to target) *pool {
 	return p
 }
 
-// pause waits until nobody reads and keeps it so until resume is called.
-func (p *pool) pause() (resume func()) {
-	all := make([]*conn, p.target.MaxConns)
-	for i := range all {
-		all[i] = <-p.idle
-	}
-	return func() {
+// pause waits until nobody reads and keeps it so until resume is called. It gives up, with false, where that takes long: one of
+// the readers waits for another process.
+func (p *pool) pause(most time.Duration) (resume func(), ok bool) {
+	var all []*conn
+	resume = func() {
 		for _, c := range all {
 			p.idle <- c
 		}
 	}
+	timeout := time.NewTimer(most)
+	defer timeout.Stop()
+	for len(all) < p.target.MaxConns {
+		select {
+		case c := <-p.idle:
+			all = append(all, c)
+		case <-timeout.C:
+			resume()
+			return nil, false
+		}
+	}
+	return resume, true
 }
 
 // close waits until nobody reads and closes all connections. Nobody may come after.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -186,23 +187,47 @@ func TestDriver_LogBesideReadersWithoutAPause_StaysShort(t *testing.T) {
 	seed(t, d)
 	ctx, stop := context.WithCancel(testContext(t))
 	var wait sync.WaitGroup
-	for range 2 * DefaultMaxConns {
+	var begun atomic.Int64
+	for range 2 {
 		wait.Go(func() {
 			for ctx.Err() == nil {
-				d.List(ctx, "", "", 1000)
+				d.read(ctx, func(c *conn) error { return readUntilTheNext(c, &begun) })
 			}
 		})
 	}
-	for i := range 150 {
+	longest := int64(0)
+	for i := range 40 * logGroups {
 		if err := d.Set(ctx, fmt.Sprint("t:", i%5), megabyte(i), 0); err != nil {
 			t.Fatal(err)
 		}
+		size := logSize(t, d)
+		if size < longest {
+			break
+		}
+		longest = size
 	}
 	stop()
 	wait.Wait()
-	if size := logSize(t, d); size > longLog+logGroups<<20 {
-		t.Errorf("the log has %d bytes", size)
+	if size := logSize(t, d); size >= longest || longest < longLog {
+		t.Errorf("the log has %d bytes, and never was shorter", size)
 	}
+	if n := begun.Load(); n < 10 {
+		t.Errorf("only %d reads began", n)
+	}
+}
+
+// readUntilTheNext reads until another read begins, or for a moment where none can.
+func readUntilTheNext(c *conn, begun *atomic.Int64) error {
+	var row [1]any
+	return c.rows(expiryQuery, row[:], func() bool {
+		mine := begun.Add(1)
+		tick := time.NewTicker(100 * time.Microsecond)
+		defer tick.Stop()
+		for start := time.Now(); begun.Load() == mine && time.Since(start) < mostPause/10; {
+			<-tick.C
+		}
+		return false
+	}, []byte("t:k"), int64(0))
 }
 
 // megabyte returns a value that differs from the one before: SQLite writes no page that stays as it is.

@@ -24,9 +24,11 @@ const (
 	checkpointPages = 1000
 	// longLog is the length in bytes from which on readers are kept away while that is done, which happens where there is always
 	// one of them.
-	longLog = 64 << 20
+	longLog = 16 << 20
 	// logGroups is how many transactions pass between two looks at the length.
-	logGroups = 64
+	logGroups = 16
+	// mostPause is how long the writer waits for the readers to end.
+	mostPause = 100 * time.Millisecond
 
 	// The pauses between two attempts to get the lock of writers grow from one to the other.
 	firstPause = 200 * time.Microsecond
@@ -111,8 +113,7 @@ func (d *Driver) leave(ctx context.Context, o *operation) error {
 		case <-o.done:
 			return o.err
 		default:
-			<-o.done
-			return o.err
+			return d.abandoned(ctx)
 		}
 	}
 	<-o.done
@@ -321,7 +322,10 @@ func (w *writer) tend() {
 	if err != nil || log.Size() < longLog {
 		return
 	}
-	resume := w.d.readers.pause()
+	resume, ok := w.d.readers.pause(mostPause)
+	if !ok {
+		return
+	}
 	defer resume()
 	// Where it fails, because another process reads, it will be tried again.
 	_, _ = w.conn.text("PRAGMA wal_checkpoint(TRUNCATE)")
