@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -47,7 +48,7 @@ func (d *Driver) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 		return err
 	})
 	switch {
-	case err == errEnough:
+	case errors.Is(err, errEnough):
 		return nil, store.Errorf(store.ErrTooLarge, "the values of the %d keys are more than %d bytes: ask for fewer at once", len(keys), mostBatchBytes)
 	case err != nil:
 		return nil, d.readError(ctx, err)

@@ -99,9 +99,10 @@ func classify(err error, completed bool) error {
 			return &doubtful{errors.New(reply.Message)}
 		}
 		return reply
-	case pgconn.SafeToRetry(err):
+	case pgconn.SafeToRetry(err) && !errors.Is(err, pgconn.ErrConnClosed):
 		return &notSent{err}
 	}
+	// The client also says that it was closed, and safe to retry, of a connection that broke while it read the first reply.
 	return &doubtful{err}
 }
 

@@ -12,6 +12,11 @@ import (
 // Incr adds delta to the number under key, in a transaction of two round trips: the server cannot add to the stored form of a
 // number. Between them it holds the lock of the row.
 func (d *Driver) Incr(ctx context.Context, key string, delta, initial float64, ttl time.Duration) (float64, error) {
+	leave, err := d.turns.take(ctx, key)
+	if err != nil {
+		return 0, d.writeError(ctx, &notSent{err})
+	}
+	defer leave()
 	var sum float64
 	for {
 		made := false

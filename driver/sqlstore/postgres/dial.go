@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"sync"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
@@ -19,7 +20,7 @@ const slack = 1 << 20
 
 // neutral is a connection string that leaves nothing to the environment or to files of the user. What it says is replaced.
 const neutral = "host=localhost port=5432 user=x password=x database=x passfile='' connect_timeout=1 sslmode=disable sslcertmode=allow " +
-	"sslnegotiation=postgres target_session_attrs=any min_protocol_version=3.0 max_protocol_version=3.0 channel_binding=prefer require_auth=''"
+	"sslnegotiation=postgres sslrootcert='' sslcert='' sslkey='' target_session_attrs=any min_protocol_version=3.0 max_protocol_version=3.0 channel_binding=prefer require_auth=''"
 
 // config returns the configuration of the client. Files are read at each opening, so that renewed certificates are seen.
 func (t *target) config() (*pgconn.Config, error) {
@@ -31,8 +32,8 @@ func (t *target) config() (*pgconn.Config, error) {
 		return nil, invalid("the PostgreSQL client refused its defaults")
 	}
 	c.Host, c.Port, _ = t.hostPort()
-	c.User, c.Password, c.Database = t.Username, t.password.Value(), t.Database
-	c.ConnectTimeout = 0 // its context has one
+	c.User, c.Password, c.Database = t.Username, "", t.Database // the password is filled in for each connection
+	c.ConnectTimeout = 0                                        // its context has one
 	c.ChannelBinding = t.ChannelBinding
 	c.KerberosSrvName, c.KerberosSpn = "", ""
 	c.OnPgError = nil
@@ -114,6 +115,7 @@ func (d *Driver) dial(ctx context.Context) (*conn, error) {
 	var wire net.Conn
 	connected := false
 	config := d.config.Copy()
+	config.Password = d.target.password.Value()
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if connected {
 			return d.dialCancel(ctx, network, address)
@@ -148,26 +150,36 @@ func (d *Driver) dialCancel(ctx context.Context, network, address string) (net.C
 	if network == "unix" && !path.IsAbs(address) {
 		return nil, errors.New("relative path")
 	}
+	select {
+	case d.pool.cancels <- struct{}{}:
+	default:
+		return nil, errors.New("too many at once") // the statement timeout ends it
+	}
 	ctx, cancel := context.WithTimeout(ctx, burial)
 	defer cancel()
 	defer context.AfterFunc(d.pool.closing, cancel)()
 	wire, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {
+		<-d.pool.cancels
 		return nil, err
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		wire.SetDeadline(deadline)
 	}
-	return &canceling{wire, context.AfterFunc(d.pool.closing, func() { wire.Close() })}, nil
+	stop := context.AfterFunc(d.pool.closing, func() { wire.Close() })
+	return &canceling{Conn: wire, done: sync.OnceFunc(func() {
+		stop()
+		<-d.pool.cancels
+	})}, nil
 }
 
 // canceling is a connection that the end of the pool closes.
 type canceling struct {
 	net.Conn
-	stop func() bool
+	done func()
 }
 
 func (c *canceling) Close() error {
-	c.stop()
+	c.done()
 	return c.Conn.Close()
 }

@@ -130,18 +130,17 @@ func (d *Driver) knownError(ctx context.Context, err error) error {
 		return d.replyError(reply)
 	}
 	var unsent *notSent
-	if errors.As(err, &unsent) && ctx.Err() != nil {
-		return d.ended(ctx)
+	if errors.As(err, &unsent) {
+		if ctx.Err() != nil {
+			return d.ended(ctx)
+		}
+		err = unsent.err
 	}
-	switch kind := store.Kind(err); kind {
+	switch store.Kind(err) {
 	case "internal", "timeout", "canceled":
 		return nil
 	}
-	for wrapped := err; ; wrapped = errors.Unwrap(wrapped) { // without the notSent around it
-		if _, is := wrapped.(*notSent); !is {
-			return wrapped
-		}
-	}
+	return err
 }
 
 // replyError turns an error of the server into one of the store. Nothing was changed.

@@ -89,6 +89,9 @@ type Options struct {
 // errURL says nothing of the URL itself: an unescaped character in a password puts pieces of it into any part.
 var errURL = invalid("invalid PostgreSQL URL: want postgres://[user:password@]host[:port]/database[?parameter=value], with %%-encoded special characters")
 
+// errNoPassword does not say the user: it is the password of someone who forgot the colon before it.
+var errNoPassword = invalid("a PostgreSQL URL has a user without password: want user:password@ or, for a user that has none, user:@")
+
 // ParseURL returns the options that a URL stands for, in the form that the package comment shows. No error repeats a secret.
 func ParseURL(raw string) (*Options, error) {
 	u, err := url.Parse(raw)
@@ -106,7 +109,10 @@ func ParseURL(raw string) (*Options, error) {
 		return nil, invalid("a PostgreSQL URL names several hosts: want one, the primary, or a name that always leads to it")
 	}
 	o := &Options{Username: u.User.Username(), Database: strings.TrimPrefix(u.Path, "/")}
-	o.Password, _ = u.User.Password()
+	var hasPassword bool
+	if o.Password, hasPassword = u.User.Password(); o.Username != "" && !hasPassword {
+		return nil, errNoPassword
+	}
 	if strings.Contains(o.Database, "/") {
 		return nil, errURL
 	}
@@ -357,7 +363,7 @@ func (o *Options) Redacted() string {
 	case ok:
 		u.Host = full.Address
 	}
-	u.User = url.User(full.Username)
+	u.User = url.UserPassword(full.Username, "")
 	if full.Password != "" {
 		u.User = url.UserPassword(full.Username, "xxxxx")
 	}

@@ -18,6 +18,11 @@ const (
 	// impatience is how long a first attempt to connect may be silent before others are made beside it: one that began while the
 	// server was away may never be answered.
 	impatience = time.Second
+	// mostDials is how many connections are made at a time. Logging in takes milliseconds of work on both sides: were all made at
+	// once when all broke at once, nothing else would get done.
+	mostDials = 4
+	// mostCancels is how many abandoned statements are cancelled at a time.
+	mostCancels = 4
 )
 
 // A pool keeps up to a number of connections open and hands each to one call at a time. A call that has one, and an attempt to
@@ -26,6 +31,8 @@ type pool struct {
 	dial    func(ctx context.Context) (*conn, error) // its errors are those of the store
 	timeout time.Duration                            // of an attempt to connect
 	slots   chan struct{}
+	dials   chan struct{}
+	cancels chan struct{}
 
 	closing context.Context // ends when close begins
 	cancel  context.CancelFunc
@@ -40,7 +47,10 @@ type pool struct {
 }
 
 func newPool(conns int, timeout time.Duration) *pool {
-	p := &pool{timeout: timeout, slots: make(chan struct{}, conns), wires: make(map[net.Conn]struct{})}
+	p := &pool{
+		timeout: timeout, wires: make(map[net.Conn]struct{}),
+		slots: make(chan struct{}, conns), dials: make(chan struct{}, mostDials), cancels: make(chan struct{}, mostCancels),
+	}
 	p.closing, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -166,7 +176,7 @@ func (p *pool) connect(ctx context.Context) (*conn, error) {
 	}
 	done, left := make(chan outcome), make(chan struct{})
 	go func() {
-		c, err := p.attempt()
+		c, err := p.inTurn(left)
 		select {
 		case done <- outcome{c, err}:
 		case <-left:
@@ -190,6 +200,26 @@ func (p *pool) connect(ctx context.Context) (*conn, error) {
 		close(left)
 		return nil, errClosed
 	}
+}
+
+// inTurn makes an attempt when it is its turn, unless nobody waits for it any more or there is an idle connection by then.
+func (p *pool) inTurn(left chan struct{}) (*conn, error) {
+	select {
+	case p.dials <- struct{}{}:
+		defer func() { <-p.dials }()
+	case <-left:
+		return nil, errClosed
+	}
+	for c := p.pop(); c != nil; c = p.pop() {
+		if c.alive() {
+			return c, nil
+		}
+		p.bury(c)
+	}
+	if err := p.resting(); err != nil {
+		return nil, err
+	}
+	return p.attempt()
 }
 
 // resting returns why nothing dials now.

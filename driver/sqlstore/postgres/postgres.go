@@ -1,3 +1,68 @@
+// Package postgres keeps entries in one table of a PostgreSQL database.
+//
+// Each entry is a row: the key and the stored form of package value as bytea, and when it expires in microseconds since the Unix
+// epoch, or NULL for never. Every operation but Incr is one statement in one round trip; Incr is a transaction of two round trips
+// that holds the lock of its row. Any client can read the rows; one that writes some must keep to these columns.
+//
+//	reg.Define("sessions", store.Definition{Open: postgres.Opener(&postgres.Options{Address: "db.internal:5432", Database: "app"})})
+//
+// # URLs
+//
+// [ParseURL] takes
+//
+//	postgres://[user:password@]host[:port]/database               postgresql:// is the same
+//	postgres://[user:password@]/database?host=/run/postgresql     by the unix socket in that folder
+//
+// with these parameters, of which some have the names that libpq gives them; any other is an error:
+//
+//	table              name of the table, lower-case letters, digits and _; default luastore
+//	create             false: never create the table, but say what is missing; default true
+//	max_conns          most connections to the server, 1 to 1000; default 10
+//	dial_timeout       bound on connecting and logging in; default 5s
+//	connect_timeout    the same, in whole seconds
+//	statement_timeout  when the server gives a statement up; default 30s
+//	max_value_bytes    longest value, at most 512 MiB; default 16777216
+//	statement_cache    false: keep nothing on the server between transactions, for PgBouncer; default true
+//	application_name   what pg_stat_activity shows; default luastore
+//	sslmode            disable, prefer, require, verify-ca or verify-full; default prefer, as in libpq
+//	sslrootcert        PEM file with the authorities to trust; default those of the system
+//	sslcert, sslkey    PEM files with the certificate of this client and its key; default none
+//	channel_binding    prefer, require or disable; default prefer
+//	host, port         folder of the unix socket, and port
+//
+// Nothing else is taken from where libpq would look: neither PG variables of the environment (PGSERVICE, if set, is an error), nor
+// ~/.pgpass, nor service files, nor ~/.postgresql.
+//
+// # Table
+//
+//	CREATE TABLE luastore (key bytea PRIMARY KEY, value bytea NOT NULL, expires bigint);
+//	CREATE INDEX luastore_expires ON luastore (expires) WHERE expires IS NOT NULL;
+//
+// Opening creates what is missing, in the schema that the role's search_path names. The role needs SELECT, INSERT, UPDATE and DELETE.
+// Every statement judges by the server's clock whether a row has expired; those that have are removed about once a minute, up to a
+// thousand a statement.
+//
+// # Connections
+//
+// A call that finds no idle connection makes one, up to max_conns, or waits. A call ends with its context, whatever the server
+// does; its connection is given up then, and the server is asked to cancel the statement. While the server cannot be reached, calls
+// fail at once but for two attempts a second. Reads are sent once more where the connection broke under them. A write is sent again
+// only where the server rolled it back for the sake of another one (a deadlock, a serialization failure), or where nothing was sent;
+// one whose reply was lost answers [store.ErrUnknownOutcome].
+//
+// # Caveats
+//
+//   - What survives is up to the server: with synchronous_commit on, its default, what was answered is on its disk. Opening looks at
+//     its settings, and Info states what they mean.
+//   - sslmode=prefer, as in libpq, protects from nobody who can change what is sent. Use verify-full over a network.
+//   - Behind PgBouncer in transaction mode use statement_cache=false. It costs some of the speed, and statement_timeout is then what
+//     ALTER ROLE … SET statement_timeout says.
+//   - One host, the primary: a standby answers [store.ErrUnavailable] to writes.
+//   - Each connection is a process of the server: the sum of max_conns over all clients must be below its max_connections.
+//   - GetMany fetches up to 64 MiB and one value; what is more is [store.ErrTooLarge].
+//   - A page of a listing may be short, or empty, where thousands of rows in a row have expired and are not yet removed.
+//   - A counter that all processes increment takes turns: a few thousand increments a second.
+//   - Rows that change often leave dead ones behind: leave autovacuum on.
 package postgres
 
 import (
@@ -27,6 +92,7 @@ type Driver struct {
 	target  target
 	config  *pgconn.Config
 	pool    *pool
+	turns   turns // of increments
 	ask     *statements
 	info    store.Info
 	sweeper *table.Sweeper
@@ -59,7 +125,7 @@ func open(ctx context.Context, to target, every time.Duration) (*Driver, error) 
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{target: to, config: config, ask: newStatements(to.Table, to.MaxValueBytes)}
+	d := &Driver{target: to, config: config, ask: newStatements(to.Table, to.MaxValueBytes), turns: turns{byKey: map[string]*turn{}}}
 	d.pool = newPool(to.MaxConns, to.DialTimeout)
 	d.pool.dial = d.dial
 	if err := d.prepareTable(ctx); err != nil {

@@ -80,7 +80,7 @@ func newStatements(name string, most int) *statements {
 			ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = CASE WHEN e.expires > {clock} THEN e.expires END`,
 			bytea, bytea),
 		setMany: prepare("set_many", `INSERT INTO {table} AS e (key, value, expires)
-			SELECT u.k, u.v, {clock} + $3 FROM unnest($1, $2) AS u (k, v)
+			SELECT u.k, u.v, {clock} + $3 FROM unnest($1::bytea[], $2::bytea[]) AS u (k, v)
 			ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = {clock} + $3`,
 			bytea1, bytea1, bigint),
 		add: prepare("add", `INSERT INTO {table} AS e (key, value, expires) SELECT $1, $2, {clock} + $3
