@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/luastore/store/value"
 )
 
@@ -133,14 +131,13 @@ func BenchmarkBare(b *testing.B) {
 	}
 	const key = "b:5000"
 	bare := []byte("db:5000")
-	for name, prepare := range map[string]func() error{
-		"memtable": func() error { return nil },
-		"table":    d.db.Flush,
-	} {
-		if err := prepare(); err != nil {
-			b.Fatal(err)
+	for _, from := range []string{"memtable", "table"} {
+		if from == "table" {
+			if err := d.db.Flush(); err != nil {
+				b.Fatal(err)
+			}
 		}
-		b.Run("get/"+name, func(b *testing.B) {
+		b.Run("get/"+from, func(b *testing.B) {
 			compare(b, contender{"driver", 1, func(ctx context.Context, _ int) error {
 				_, err := d.Get(ctx, key)
 				return err
@@ -169,23 +166,3 @@ func BenchmarkGet(b *testing.B) {
 		}
 	}
 }
-
-func BenchmarkBareGet(b *testing.B) {
-	d := benchDriver(b, Options{NoSync: true})
-	ctx := context.Background()
-	if err := d.Set(ctx, "b:k", benchValue, 0); err != nil {
-		b.Fatal(err)
-	}
-	key := []byte("db:k")
-	b.ReportAllocs()
-	for b.Loop() {
-		v, closer, err := d.db.Get(key)
-		if err != nil {
-			b.Fatal(err)
-		}
-		_ = bytes.Clone(v)
-		closer.Close()
-	}
-}
-
-var _ = pebble.Sync

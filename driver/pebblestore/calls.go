@@ -27,6 +27,9 @@ func (d *Driver) Set(ctx context.Context, key string, value []byte, ttl time.Dur
 
 // set reads what it replaces only where that can have an expiry.
 func (c *change) set(key string, value []byte, ttl time.Duration) error {
+	if err := checkSize(value); err != nil {
+		return err
+	}
 	var old entry
 	if c.d.expiring.Load() {
 		var err error
@@ -83,6 +86,9 @@ func (d *Driver) Touch(ctx context.Context, key string, ttl time.Duration) (bool
 
 // CompareAndSwap implements [store.Driver].
 func (d *Driver) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	if err := checkSize(new); err != nil {
+		return false, err
+	}
 	var swapped bool
 	if err := d.write(ctx, func(c *change) error {
 		found, closer, err := c.find(key)

@@ -22,6 +22,7 @@ var harness = storetest.Harness{
 var durable = storetest.Harness{
 	InProcess:  true,
 	Persistent: true,
+	Scale:      0.2,
 	Opener: func(testing.TB) store.Opener {
 		disk := newMemory()
 		return store.Opener{Open: func(ctx context.Context) (store.Driver, error) {

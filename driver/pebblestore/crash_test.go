@@ -9,6 +9,7 @@ import (
 )
 
 func TestCrash_KilledWriters_LoseNothing(t *testing.T) {
+	t.Parallel()
 	crashtest.Run(t, crashtest.Target{Open: func(ctx context.Context, dir string) (store.Driver, error) {
 		return Opener(&Options{Path: dir}).Open(ctx)
 	}})

@@ -25,7 +25,7 @@ import (
 type faultyDisk struct {
 	*errorfs.FS
 	memory memory
-	at     int64
+	at     atomic.Int64
 	full   bool // the disk is full from then on: what is written before it shows is cut short
 
 	calls atomic.Int64
@@ -36,27 +36,31 @@ type faultyDisk struct {
 var errInjected = errors.New("injected I/O error")
 
 func newFaultyDisk(at int64, full bool) *faultyDisk {
-	f := &faultyDisk{memory: newMemory(), at: at, full: full}
+	f := &faultyDisk{memory: newMemory(), full: full}
+	f.at.Store(at)
 	f.FS = errorfs.Wrap(shortDisk{f.memory, f}, errorfs.InjectorFunc(f.fault))
 	return f
 }
 
+// fail makes the next call fail.
+func (f *faultyDisk) fail() { f.at.Store(f.calls.Load()) }
+
 // fault decides on one call.
 func (f *faultyDisk) fault(op errorfs.Op) error {
-	n := f.calls.Add(1) - 1
-	if n == f.at {
+	n, at := f.calls.Add(1)-1, f.at.Load()
+	if n == at {
 		f.hit.Store(&op)
 	}
 	grows := slices.Contains([]errorfs.OpKind{errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFilePreallocate, errorfs.OpMkdirAll}, op.Kind)
 	switch {
-	case n == f.at && f.full && op.Kind == errorfs.OpFileWrite:
+	case n == at && f.full && op.Kind == errorfs.OpFileWrite:
 		f.short.Store(true)
 		return nil
-	case n > f.at && f.full && grows:
+	case n > at && f.full && grows:
 		return syscall.ENOSPC
-	case n == f.at && f.full:
+	case n == at && f.full:
 		return syscall.ENOSPC
-	case n == f.at:
+	case n == at:
 		return errInjected
 	}
 	return nil
@@ -217,6 +221,7 @@ func (s *survey) add(op *errorfs.Op) {
 // TestFault_OfEveryCall_IsAnErrorOrDurable fails each call to the disk of a workload, one a run: with an I/O error that passes, and
 // with a disk that is full from then on, in turns; with a long run in both ways. Under the race detector it takes a sample.
 func TestFault_OfEveryCall_IsAnErrorOrDurable(t *testing.T) {
+	t.Parallel()
 	ways := 1
 	if scaled(2) > 2 {
 		ways = 2

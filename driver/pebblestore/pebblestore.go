@@ -19,7 +19,7 @@
 //	sync       false: a write is acknowledged before it is on disk (see below); default true
 //	cache      memory for blocks of tables that were read, in bytes or as 64MiB; default 32MiB
 //	memtable   memory for writes that are not in tables yet, twice of it at most; default 8MiB. More of it makes for less
-//	           rewriting and for a longer opening after a crash: some 50 ms for 8MiB
+//	           rewriting and for a longer opening after a crash: some tenths of a second for 8MiB
 //
 // # Durability
 //
@@ -42,7 +42,7 @@
 //     were not reclaimed yet; setting it forward ends entries early.
 //   - Expired entries are hidden at once, and reclaimed in the background, soon. Pebble gives the disk space back when it compacts.
 //   - A listing reads past the values of what it lists. It names expired entries to nobody, but looks at them until they are reclaimed.
-//   - Values are stored in the clear, in files that only the user of the process can read.
+//   - Values are stored in the clear. A folder that the driver makes is for the user of the process alone (mode 0700).
 //   - A disk that neither answers nor fails holds up Close, and reads that need it, whatever their deadline; writes leave in time.
 package pebblestore
 
@@ -213,5 +213,6 @@ func (d *Driver) Info() store.Info {
 		Clock:         "the clock of this machine",
 		TTLResolution: 1,
 		Ordered:       true,
+		MaxValueBytes: maxValueBytes,
 	}
 }

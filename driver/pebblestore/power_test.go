@@ -288,6 +288,7 @@ func cut(disk memory, records []*record, rng *rand.Rand) *blackout {
 }
 
 func TestPowerLoss_LosesNothingThatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	const each = 250 // of one store
 	for left := scaled(5000); left > 0; left -= each {
 		if lost := blackouts(t, small, min(left, each)); len(lost) > 0 {

@@ -98,12 +98,14 @@ func (w *write) leave(ctx context.Context) error {
 
 // run does w up to where only the disk is to be waited for.
 func (w *write) run() {
-	c, err := w.apply()
-	if c == nil {
+	switch c, err := w.apply(); {
+	case c == nil:
 		w.end(err)
-		return
+	case w.d.target.noSync:
+		w.end(c.confirm())
+	default:
+		w.d.confirmer.next <- confirmation{w, c}
 	}
-	w.d.confirmer.next <- confirmation{w, c}
 }
 
 // end tells the caller, if it is still there.
@@ -128,6 +130,16 @@ func (w *write) apply() (*change, error) {
 		return nil, err
 	}
 	return c.apply()
+}
+
+// maxValueBytes is the longest value: it is in memory several times while it is written, and Pebble panics on a batch of 4 GiB.
+const maxValueBytes = 1 << 30
+
+func checkSize(value []byte) error {
+	if len(value) > maxValueBytes {
+		return store.Errorf(store.ErrTooLarge, "value too large: %d bytes, a pebble store takes %d", len(value), maxValueBytes)
+	}
+	return nil
 }
 
 // A change is what a write does to the database, in one batch.

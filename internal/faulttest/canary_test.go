@@ -41,10 +41,6 @@ func (d whole) TTL(ctx context.Context, key string) (time.Duration, error) {
 	_, err := d.Get(ctx, key)
 	return 0, err
 }
-func (d whole) Has(ctx context.Context, key string) (bool, error) {
-	r, err := d.call(ctx, request{Op: "get", Key: key})
-	return r.OK, err
-}
 func (d whole) Touch(ctx context.Context, key string, _ time.Duration) (bool, error) {
 	return d.Has(ctx, key)
 }

@@ -34,6 +34,7 @@ const (
 	callsPerWave   = 2                      // of each worker
 	callsPerOutage = 8                      // of each worker in a wave in which the server is killed
 	shortest       = 5 * time.Millisecond   // of a fault
+	pace           = 200 * time.Millisecond // at most, before a call in a wave that is not at its beginning
 )
 
 // What a run demands.
@@ -69,9 +70,7 @@ func Run(t *testing.T, target Target) {
 		t.Run(mode.String(), func(t *testing.T) {
 			measure(t, func(try uint64) report {
 				r := target.start(t, seed+uint64(mode)+try<<32)
-				for i := r.waves(callsPerWave); i > 0 && r.alive(); i-- {
-					r.wave(t, callsPerWave, r.strike(mode))
-				}
+				r.waves(callsPerWave, demands[mode], func() { r.wave(t, callsPerWave, r.strike(mode)) })
 				return r.check(t, demands[mode])
 			})
 		})
@@ -80,9 +79,8 @@ func Run(t *testing.T, target Target) {
 		measure(t, func(try uint64) report {
 			r := target.start(t, seed+try<<32)
 			r.forgets = target.Volatile
-			for i := r.waves(callsPerOutage); i > 0 && r.alive(); i-- {
-				r.wave(t, callsPerOutage, func(<-chan struct{}) { target.Restart(t) })
-			}
+			outage := func(<-chan struct{}) { target.Restart(t) }
+			r.waves(callsPerOutage, demands[restart], func() { r.wave(t, callsPerOutage, outage) })
 			return r.check(t, demands[restart])
 		})
 	})
@@ -143,9 +141,13 @@ func (target Target) scale() float64 {
 	return scale
 }
 
-// waves returns how many waves make the calls of a run, at least two.
-func (r *run) waves(perWorker int) int {
-	return max(2, (r.calls+workers*perWorker-1)/(workers*perWorker))
+// waves makes as many waves as make the calls of a run, at least two, and up to four times as many until the faults have hit what
+// is demanded. It ends when the driver does not recover.
+func (r *run) waves(perWorker int, d demand, wave func()) {
+	planned := max(2, (r.calls+workers*perWorker-1)/(workers*perWorker))
+	for i := 0; r.alive() && (i < planned || i < 4*planned && !r.load.count().least(d)); i++ {
+		wave()
+	}
 }
 
 // strike returns a fault of a wave: the proxy is in a mode until done is closed, or for a shorter time; as a whole, or only its
@@ -168,21 +170,25 @@ func (r *run) strike(mode Mode) func(done <-chan struct{}) {
 	}
 }
 
-// wave lets all workers make calls at a time. At a random one of them fault begins. It ends with the wave, or before, and then the
-// driver has to recover.
+// wave lets all workers make calls at a time. At a random one of the first fault begins. It ends with the wave, or before, and then
+// the driver has to recover.
 func (r *run) wave(t *testing.T, perWorker int, fault func(done <-chan struct{})) {
 	t.Helper()
 	calls := r.load.plan(r.random, perWorker)
 	r.seed(t)
+	r.warm(t)
 	begin, done := make(chan struct{}), make(chan struct{})
 	first := int64(1 + r.random.IntN(workers))
 	var started atomic.Int64
 	var wait sync.WaitGroup
 	for _, own := range calls {
 		wait.Go(func() {
-			for _, c := range own {
+			for i, c := range own {
 				if started.Add(1) == first {
 					close(begin)
+				}
+				if i >= callsPerWave {
+					time.Sleep(c.pause)
 				}
 				c.do(r.driver)
 			}
@@ -200,6 +206,22 @@ func (r *run) wave(t *testing.T, perWorker int, fault func(done <-chan struct{})
 		t.Fatalf("a call with a deadline of %v has not returned after %v", deadline, hang)
 	}
 	r.recover(t)
+}
+
+// warm makes a call of each worker at a time without a fault, so that the driver has as many connections as it wants.
+func (r *run) warm(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), mostRecovery)
+	defer cancel()
+	var wait sync.WaitGroup
+	for range workers {
+		wait.Go(func() {
+			for range callsPerWave {
+				r.driver.Has(ctx, r.load.prefix+":probe") // one that fails is no matter: the load tells
+			}
+		})
+	}
+	wait.Wait()
 }
 
 // recover calls the driver until a call succeeds, or until it has taken too long, and notes how long that took.

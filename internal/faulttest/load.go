@@ -44,7 +44,8 @@ type cell struct {
 // A call is one call of a driver, and what it answered.
 type call struct {
 	cell  *cell
-	value string // that it writes, its own
+	value string        // that it writes, its own
+	pause time.Duration // before it, where calls keep a pace
 
 	ok   bool    // of a delete or a swap
 	sum  float64 // of an increment
@@ -74,7 +75,7 @@ func (l *load) plan(random *rand.Rand, perWorker int) [workers][]*call {
 					c = l.add(pick(random))
 				}
 				w := group*rivals + i
-				calls[w] = append(calls[w], c.add(w))
+				calls[w] = append(calls[w], c.add(w, random))
 			}
 		}
 	}
@@ -117,8 +118,8 @@ func (l *load) add(k kind) *cell {
 // seeded reports whether calls find something in the cell.
 func (c *cell) seeded() bool { return c.kind == remove || c.kind == swap || c.kind == get }
 
-func (c *cell) add(worker int) *call {
-	call := &call{cell: c, value: fmt.Sprintf("of worker %d", worker)}
+func (c *cell) add(worker int, random *rand.Rand) *call {
+	call := &call{cell: c, value: fmt.Sprintf("of worker %d", worker), pause: time.Duration(random.Int64N(int64(pace)))}
 	c.calls = append(c.calls, call)
 	return call
 }

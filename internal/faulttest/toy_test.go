@@ -136,6 +136,11 @@ type toy struct {
 
 func openToy(addr string, f fault) *toy { return &toy{addr: addr, fault: f} }
 
+func (d *toy) Has(ctx context.Context, key string) (bool, error) {
+	r, err := d.call(ctx, request{Op: "get", Key: key})
+	return r.OK, err
+}
+
 func (d *toy) Get(ctx context.Context, key string) ([]byte, error) {
 	r, err := d.call(ctx, request{Op: "get", Key: key})
 	if err == nil && !r.OK {

@@ -1,9 +1,11 @@
 package pgtest
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/luastore/store/internal/servertest"
@@ -14,12 +16,24 @@ func TestStart_KilledTestBinary_LeavesNoServer(t *testing.T) {
 	servertest.DiesWithTestBinary(t, func() string { return Start(t, nil).Addr() })
 }
 
+// TestKill_LeavesNoProcess kills a server that is busy: what idles ends by itself.
 func TestKill_LeavesNoProcess(t *testing.T) {
 	s := Start(t, nil)
+	conn, err := connect(t, s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	wait.Go(func() { conn.Exec(ctx, "SELECT count(*) FROM generate_series(1, 1000000000) busy") })
+	for s.Query(t, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%busy' AND state = 'active'") != "1" {
+	}
 	s.Kill()
 	if left := processesIn(s.Dir); len(left) > 0 {
 		t.Errorf("left: %q", left)
 	}
+	cancel()
+	wait.Wait()
 }
 
 // processesIn returns the names of the processes that work in a folder.
@@ -71,7 +85,11 @@ func sharedMemory(t *testing.T, id string) bool {
 
 // TestTempDir_ClosedToTheAccount_IsNotTaken is about the folder that mktemp -d makes for its owner alone.
 func TestTempDir_ClosedToTheAccount_IsNotTaken(t *testing.T) {
-	parent := t.TempDir()
+	parent, err := os.MkdirTemp("/tmp", "pgtest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(parent) })
 	closed := filepath.Join(parent, "closed")
 	if err := os.Mkdir(closed, 0o700); err != nil {
 		t.Fatal(err)
@@ -84,7 +102,7 @@ func TestTempDir_ClosedToTheAccount_IsNotTaken(t *testing.T) {
 	if got := (*account)(nil).tempDir(); got != "" {
 		t.Errorf("%s is taken by the account itself", got)
 	}
-	for _, dir := range []string{closed, parent, filepath.Dir(parent)} {
+	for _, dir := range []string{closed, parent} {
 		if err := os.Chmod(dir, 0o711); err != nil {
 			t.Fatal(err)
 		}

@@ -75,7 +75,7 @@ func (p *Process) Run() error {
 	defer log.Close()
 	command := p.Command()
 	command.Dir, command.Stdout, command.Stderr = p.Dir, log, log
-	if p.exited, err = launch(command); err != nil {
+	if p.exited, err = Launch(command); err != nil {
 		return err
 	}
 	p.command = command
@@ -97,9 +97,9 @@ func (p *Process) Restart(t testing.TB, timeout time.Duration) {
 	}
 }
 
-// launch starts command on a thread of its own, which lives as long as the command does: the kernel ties the parent-death
-// signal to the thread.
-func launch(command *exec.Cmd) (exited chan struct{}, err error) {
+// Launch starts command and closes exited when it has ended, as command.ProcessState then tells. On Linux it ends with this process.
+// It has a thread of its own, which lives as long as it does: the kernel ties the parent-death signal to the thread.
+func Launch(command *exec.Cmd) (exited chan struct{}, err error) {
 	stopWithParent(command)
 	started, exited := make(chan error), make(chan struct{})
 	go onOwnThread(func() {
