@@ -39,5 +39,5 @@ microbench: ## run the benchmarks of each package; BENCH=pattern picks some
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@bash .ci/fuzz
 
-soak: ## run all tests, those about concurrency twenty times as long; takes about an hour
+soak: ## run all tests, those about concurrency, crashes and faults twenty times as long; takes some hours
 	@STORETEST_SCALE=20 LUASTORE_SOAK=1 bash .ci/test
