@@ -185,6 +185,23 @@ func (conns *bareConns) incr(ctx context.Context, ask *statements, key []byte) e
 	})
 }
 
+// BenchmarkUnprepared compares a driver that prepares no statements with one that does; the ratio is what is left of the speed.
+func BenchmarkUnprepared(b *testing.B) {
+	server := pgtest.Start(b, nil)
+	prepared, unprepared := openURL(b, server.URL()), openURL(b, server.URL()+"?statement_cache=false")
+	for name, op := range map[string]func(ctx context.Context, d *Driver) error{
+		"get":  func(ctx context.Context, d *Driver) error { _, err := d.Has(ctx, "b:k"); return err },
+		"set":  func(ctx context.Context, d *Driver) error { return d.Set(ctx, "b:k", nil, time.Hour) },
+		"incr": func(ctx context.Context, d *Driver) error { _, err := d.Incr(ctx, "b:n", 1, 0, 0); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			compare(b, 1,
+				contender{"unprepared", func(ctx context.Context) error { return op(ctx, unprepared) }},
+				contender{"prepared", func(ctx context.Context) error { return op(ctx, prepared) }})
+		})
+	}
+}
+
 // BenchmarkBatch compares a batch of 100 keys with 100 single calls; the ratio says how many times faster the batch is.
 func BenchmarkBatch(b *testing.B) {
 	d := openURL(b, pgtest.Start(b, nil).URL())

@@ -12,7 +12,7 @@ import (
 // burial is how long a broken connection may take to tell the server that nobody waits for the statement any more.
 const burial = time.Second
 
-// binary is the format of all parameters and results.
+// binary1 is the format of all parameters and results.
 var binary1 = []int16{1}
 
 // A conn is one connection to the server, used by one call at a time.
@@ -23,6 +23,7 @@ type conn struct {
 	unprepared bool
 	prepared   map[*statement]*pgconn.StatementDescription
 	usedAt     time.Time
+	spoiled    bool // what it has prepared is of no use
 }
 
 func newConn(pg *pgconn.PgConn, wire net.Conn, unprepared bool) *conn {
@@ -35,8 +36,8 @@ func newConn(pg *pgconn.PgConn, wire net.Conn, unprepared bool) *conn {
 // alive reports whether nothing came on an idle connection: what comes unasked is the end of it, or the reason.
 func (c *conn) alive() bool { return !c.pg.IsClosed() && !c.peek() }
 
-// reusable reports whether the connection is open and in no transaction.
-func (c *conn) reusable() bool { return !c.pg.IsClosed() && c.pg.TxStatus() == 'I' }
+// reusable reports whether the connection is open, as it was, and in no transaction.
+func (c *conn) reusable() bool { return !c.spoiled && !c.pg.IsClosed() && c.pg.TxStatus() == 'I' }
 
 // leave says goodbye, without waiting for anything, on a connection that is idle.
 func (c *conn) leave() {

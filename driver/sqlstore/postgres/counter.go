@@ -65,7 +65,7 @@ func (d *Driver) addTo(ctx context.Context, c *conn, key []byte, delta, initial 
 func (d *Driver) lockNumber(ctx context.Context, c *conn, key []byte, initial float64) (base float64, exists bool, err error) {
 	results, err := c.execAll(ctx, request{d.ask.begin, nil}, request{d.ask.lock, [][]byte{key}})
 	if err != nil {
-		return 0, false, unapplied(err)
+		return 0, false, uncommitted(err)
 	}
 	rows := results[1].Rows
 	if len(rows) == 0 || len(rows[0]) != 2 || !isTrue(rows[0][1]) {
@@ -78,11 +78,11 @@ func (d *Driver) lockNumber(ctx context.Context, c *conn, key []byte, initial fl
 	return base, true, nil
 }
 
-// unapplied takes the doubt from the error of a transaction that was not told to commit.
-func unapplied(err error) error {
+// uncommitted takes the doubt from the error of a transaction that was not told to commit.
+func uncommitted(err error) error {
 	var doubt *doubtful
 	if errors.As(err, &doubt) {
-		return &notSent{doubt.err}
+		return &undone{doubt.err}
 	}
 	return err
 }

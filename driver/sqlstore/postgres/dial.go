@@ -9,7 +9,9 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
@@ -24,12 +26,9 @@ const neutral = "host=localhost port=5432 user=x password=x database=x passfile=
 
 // config returns the configuration of the client. Files are read at each opening, so that renewed certificates are seen.
 func (t *target) config() (*pgconn.Config, error) {
-	if os.Getenv("PGSERVICE") != "" {
-		return nil, invalid("PGSERVICE is set, which the PostgreSQL client cannot be told to leave alone: unset it, and name the server in the URL")
-	}
-	c, err := pgconn.ParseConfig(neutral)
+	c, err := neutralConfig()
 	if err != nil {
-		return nil, invalid("the PostgreSQL client refused its defaults")
+		return nil, err
 	}
 	c.Host, c.Port, _ = t.hostPort()
 	c.User, c.Password, c.Database = t.Username, "", t.Database // the password is filled in for each connection
@@ -49,6 +48,29 @@ func (t *target) config() (*pgconn.Config, error) {
 		return &pgconn.DeadlineContextWatcherHandler{Conn: pg.Conn()}
 	}
 	return c, t.secure(c)
+}
+
+// neutralConfig returns one of which everything can be replaced. The client cannot be told to leave PGSERVICE alone, but to look
+// for a service in a file, of which it is given one that says nothing.
+func neutralConfig() (*pgconn.Config, error) {
+	text := neutral
+	if os.Getenv("PGSERVICE") != "" {
+		file, err := os.CreateTemp("", "luastore-no-service")
+		if err != nil {
+			return nil, invalid("PGSERVICE is set, which the PostgreSQL client can only be told to ignore by a temporary file: unset it, or: %w", err)
+		}
+		defer os.Remove(file.Name())
+		defer file.Close()
+		if _, err := file.WriteString("[none]\n"); err != nil {
+			return nil, invalid("PGSERVICE is set, which the PostgreSQL client can only be told to ignore by a temporary file: unset it, or: %w", err)
+		}
+		text += " service=none servicefile='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(file.Name()) + "'"
+	}
+	c, err := pgconn.ParseConfig(text)
+	if err != nil {
+		return nil, invalid("the PostgreSQL client refused its defaults")
+	}
+	return c, nil
 }
 
 // secure sets TLS up.
@@ -110,14 +132,21 @@ func verifyChain(roots *x509.CertPool) func(tls.ConnectionState) error {
 	}
 }
 
+// login marks the context of an attempt to connect: the client dials for other reasons too, with contexts of its own.
+type login struct{}
+
 // dial makes a connection.
 func (d *Driver) dial(ctx context.Context) (*conn, error) {
-	var wire net.Conn
-	connected := false
+	var wire net.Conn // of the try under way; only this goroutine logs in
 	config := d.config.Copy()
 	config.Password = d.target.password.Value()
+	var connected atomic.Bool
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if connected {
+		if ctx.Value(login{}) == nil {
+			// A request to cancel, sent while it hands connections on, ends PgBouncer 1.18 as a whole.
+			if !connected.Load() || d.target.Unprepared {
+				return nil, errors.New("nothing is to be cancelled")
+			}
 			return d.dialCancel(ctx, network, address)
 		}
 		if wire != nil {
@@ -131,14 +160,15 @@ func (d *Driver) dial(ctx context.Context) (*conn, error) {
 		wire = made
 		return wire, d.pool.remember(wire)
 	}
-	pg, err := pgconn.ConnectConfig(ctx, config)
+	pg, err := pgconn.ConnectConfig(context.WithValue(ctx, login{}, true), config)
 	if err != nil {
 		if wire != nil {
+			wire.Close()
 			d.pool.forget(wire)
 		}
 		return nil, d.unreachable(ctx, err)
 	}
-	connected = true
+	connected.Store(true)
 	return newConn(pg, wire, d.target.Unprepared), nil
 }
 

@@ -76,7 +76,9 @@ func (d *Driver) unreachable(ctx context.Context, err error) error {
 	case reply != nil && strings.HasPrefix(reply.Code, "28"):
 		return store.Errorf(store.ErrUnavailable, "store unavailable: PostgreSQL at %s refused the login, see user and password in its URL and pg_hba.conf: %s", at, d.scrub(reply.Message))
 	case reply != nil && reply.Code == tooManyConnections:
-		return store.Errorf(store.ErrUnavailable, "store unavailable: PostgreSQL at %s has too many connections, lower max_conns of its clients: %s", at, d.scrub(reply.Message))
+		return &crowded{store.Errorf(store.ErrUnavailable, "store unavailable: PostgreSQL at %s has too many connections, lower max_conns of its clients: %s", at, d.scrub(reply.Message))}
+	case reply != nil && strings.HasPrefix(reply.Message, "unsupported startup parameter"):
+		return store.Errorf(store.ErrUnavailable, "store unavailable: at %s is a pooler such as PgBouncer, give its URL statement_cache=false: %s", at, d.scrub(reply.Message))
 	case reply != nil:
 		return store.Errorf(store.ErrUnavailable, "store unavailable: no connection to PostgreSQL at %s: %s", at, d.scrub(reply.Message))
 	case ctx.Err() != nil:
@@ -99,6 +101,28 @@ func (d *Driver) readError(ctx context.Context, err error) error {
 		return store.Errorf(store.ErrTimeout, "timeout: no reply from PostgreSQL at %s in time: %w", d.target.Address, context.DeadlineExceeded)
 	}
 	return store.Errorf(store.ErrUnavailable, "store unavailable: the connection to PostgreSQL at %s broke: %s", d.target.Address, d.scrub(err.Error()))
+}
+
+// An undone error wraps what went wrong before the server was told to commit.
+type undone struct{ err error }
+
+func (e *undone) Error() string { return e.err.Error() }
+func (e *undone) Unwrap() error { return e.err }
+
+// unapplied reports whether surely nothing was changed though the server did not say so.
+func unapplied(err error) bool {
+	var unsent *notSent
+	var back *undone
+	return errors.As(err, &unsent) || errors.As(err, &back)
+}
+
+// lostStatement reports whether the connection does not have the prepared statements that it should.
+func lostStatement(err error) bool {
+	var reply *pgconn.PgError
+	if !errors.As(err, &reply) {
+		return false
+	}
+	return reply.Code == noSuchStatement || reply.Code == duplicateStatement || reply.Code == planChanged
 }
 
 // writeError is readError for what changes something: what may have been sent has an unknown outcome.

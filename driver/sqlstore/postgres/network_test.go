@@ -16,7 +16,7 @@ func TestNetworkFaults(t *testing.T) {
 		Open: func(t testing.TB, address string) store.Driver {
 			through := *o
 			through.Address = address
-			through.MaxConns = 32 // one for each worker: faults are to strike calls, and not just the wait for a connection
+
 			return openOptions(t, &through)
 		},
 		Restart: func(t testing.TB) {

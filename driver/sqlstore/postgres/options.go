@@ -74,7 +74,8 @@ type Options struct {
 	// [store.ErrCorrupt] if someone else wrote it. Default [DefaultMaxValueBytes].
 	MaxValueBytes int
 	// Unprepared keeps nothing on the server from one transaction to the next, for poolers in transaction mode such as
-	// PgBouncer. It costs a third of the speed, and StatementTimeout is then up to the role. Default false.
+	// PgBouncer. A call then takes two to three times as long, StatementTimeout is up to the role, and statements that are given up
+	// are not cancelled. Default false.
 	Unprepared bool
 	// SSLMode is one of the constants from [Disable] to [VerifyFull]. Over a unix socket there is no TLS. Default [Prefer].
 	SSLMode string

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net"
 	"slices"
@@ -23,6 +24,8 @@ const (
 	mostDials = 4
 	// mostCancels is how many abandoned statements are cancelled at a time.
 	mostCancels = 4
+	// idleTime is how long a connection that nobody uses is kept: each is a process of the server.
+	idleTime = 5 * time.Minute
 )
 
 // A pool keeps up to a number of connections open and hands each to one call at a time. A call that has one, and an attempt to
@@ -30,6 +33,7 @@ const (
 type pool struct {
 	dial    func(ctx context.Context) (*conn, error) // its errors are those of the store
 	timeout time.Duration                            // of an attempt to connect
+	keep    time.Duration                            // how long to keep an idle connection
 	slots   chan struct{}
 	dials   chan struct{}
 	cancels chan struct{}
@@ -41,6 +45,9 @@ type pool struct {
 
 	mu       sync.Mutex
 	idle     []*conn               // the one used last is at the end
+	pruner   *time.Timer           // runs while there is an idle connection
+	lent     int                   // connections that calls have
+	back     chan struct{}         // closed when one of them comes back; nil where nobody waits for that
 	wires    map[net.Conn]struct{} // all that may be open
 	redialAt time.Time
 	lastErr  error // why nothing dials before redialAt
@@ -48,10 +55,12 @@ type pool struct {
 
 func newPool(conns int, timeout time.Duration) *pool {
 	p := &pool{
-		timeout: timeout, wires: make(map[net.Conn]struct{}),
+		timeout: timeout, keep: idleTime, wires: make(map[net.Conn]struct{}),
 		slots: make(chan struct{}, conns), dials: make(chan struct{}, mostDials), cancels: make(chan struct{}, mostCancels),
 	}
 	p.closing, p.cancel = context.WithCancel(context.Background())
+	p.pruner = time.AfterFunc(idleTime, p.prune)
+	p.pruner.Stop()
 	return p
 }
 
@@ -67,11 +76,8 @@ func (p *pool) acquire(ctx context.Context) (*conn, error) {
 	if err := p.takeSlot(ctx); err != nil {
 		return nil, err
 	}
-	for c := p.pop(); c != nil; c = p.pop() {
-		if c.alive() {
-			return c, nil
-		}
-		p.bury(c)
+	if c := p.take(); c != nil {
+		return c, nil
 	}
 	return p.connect(ctx)
 }
@@ -110,6 +116,18 @@ func (p *pool) takeSlot(ctx context.Context) error {
 	return nil
 }
 
+// take lends an idle connection that seems to live, or nil. The caller holds a slot.
+func (p *pool) take() *conn {
+	for c := p.pop(); c != nil; c = p.pop() {
+		if c.alive() {
+			p.lend(1)
+			return c
+		}
+		p.bury(c)
+	}
+	return nil
+}
+
 func (p *pool) pop() *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,22 +137,57 @@ func (p *pool) pop() *conn {
 	}
 	c := p.idle[last]
 	p.idle[last] = nil
-	p.idle = p.idle[:last]
+	if p.idle = p.idle[:last]; last == 0 {
+		p.pruner.Stop()
+	}
 	return c
+}
+
+// lend counts the connections that calls have, and tells those who wait when there are fewer.
+func (p *pool) lend(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lent += n
+	if n < 0 && p.back != nil {
+		close(p.back)
+		p.back = nil
+	}
 }
 
 // release takes a connection back, or buries it where it broke or is not as it was.
 func (p *pool) release(c *conn) {
-	if !c.reusable() || p.closing.Err() != nil {
+	if c.reusable() && p.closing.Err() == nil {
+		p.lay(c)
+	} else {
 		p.bury(c)
-		<-p.slots
-		return
 	}
+	p.lend(-1)
+	<-p.slots
+}
+
+// lay puts a connection to those that are idle.
+func (p *pool) lay(c *conn) {
 	c.usedAt = time.Now()
 	p.mu.Lock()
-	p.idle = append(p.idle, c)
-	p.mu.Unlock()
-	<-p.slots
+	defer p.mu.Unlock()
+	if p.idle = append(p.idle, c); len(p.idle) == 1 {
+		p.pruner.Reset(p.keep)
+	}
+}
+
+// prune closes the connections that have been idle for long.
+func (p *pool) prune() {
+	select {
+	case p.slots <- struct{}{}:
+		p.dropIdle(time.Now().Add(-p.keep))
+		defer func() { <-p.slots }()
+	default: // all are in use, or it is closed
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) > 0 && p.closing.Err() == nil {
+		p.pruner.Reset(max(p.keep-time.Since(p.idle[0].usedAt), p.keep/10))
+	}
 }
 
 // dropIdle closes the idle connections that were last used before some time. The caller holds a slot.
@@ -148,7 +201,9 @@ func (p *pool) dropIdle(before time.Time) {
 			kept = append(kept, c)
 		}
 	}
-	p.idle = kept
+	if p.idle = kept; len(kept) == 0 {
+		p.pruner.Stop()
+	}
 	p.mu.Unlock()
 	for _, c := range old {
 		p.bury(c)
@@ -163,13 +218,64 @@ func (p *pool) bury(c *conn) {
 	})
 }
 
-// connect makes a connection for a call that holds a slot. The attempt goes on where the call ends before it: it would never
-// succeed otherwise, if the server answers more slowly than calls have time.
+// connect makes a connection for a call that holds a slot, which it gives up where it fails. Where the server has no room for
+// more connections, the call waits for one of those that others have.
 func (p *pool) connect(ctx context.Context) (*conn, error) {
-	if err := p.resting(); err != nil {
-		<-p.slots
-		return nil, err
+	for {
+		c, err := p.connectOnce(ctx)
+		var full *crowded
+		if !errors.As(err, &full) {
+			return c, err // without the slot, or left to the attempt
+		}
+		if err := p.await(ctx, full); err != nil {
+			<-p.slots
+			return nil, err
+		}
+		if c := p.take(); c != nil {
+			return c, nil
+		}
 	}
+}
+
+// A crowded error says that the server has no room for another connection.
+type crowded struct{ err error }
+
+func (e *crowded) Error() string { return e.err.Error() }
+func (e *crowded) Unwrap() error { return e.err }
+
+// await returns when a connection came back, or when it is time to try again to make one. Where nobody has one it returns the
+// error that said that the server has no room.
+func (p *pool) await(ctx context.Context, full *crowded) error {
+	p.mu.Lock()
+	if len(p.idle) > 0 {
+		p.mu.Unlock()
+		return nil
+	}
+	if p.lent == 0 {
+		p.mu.Unlock()
+		return full.err
+	}
+	if p.back == nil {
+		p.back = make(chan struct{})
+	}
+	back, rest := p.back, time.NewTimer(time.Until(p.redialAt))
+	p.mu.Unlock()
+	defer rest.Stop()
+	select {
+	case <-back:
+		return nil
+	case <-rest.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.closing.Done():
+		return errClosed
+	}
+}
+
+// connectOnce makes one attempt, which goes on where the call ends before it: it would never succeed otherwise, if the server
+// answers more slowly than calls have time. The slot is kept where the error is crowded.
+func (p *pool) connectOnce(ctx context.Context) (*conn, error) {
 	type outcome struct {
 		c   *conn
 		err error
@@ -189,7 +295,8 @@ func (p *pool) connect(ctx context.Context) (*conn, error) {
 	}()
 	select {
 	case o := <-done:
-		if o.err != nil {
+		var full *crowded
+		if o.err != nil && !errors.As(o.err, &full) {
 			<-p.slots
 		}
 		return o.c, o.err
@@ -210,16 +317,17 @@ func (p *pool) inTurn(left chan struct{}) (*conn, error) {
 	case <-left:
 		return nil, errClosed
 	}
-	for c := p.pop(); c != nil; c = p.pop() {
-		if c.alive() {
-			return c, nil
-		}
-		p.bury(c)
+	if c := p.take(); c != nil {
+		return c, nil
 	}
 	if err := p.resting(); err != nil {
 		return nil, err
 	}
-	return p.attempt()
+	c, err := p.attempt()
+	if err == nil {
+		p.lend(1)
+	}
+	return c, err
 }
 
 // resting returns why nothing dials now.
@@ -230,67 +338,6 @@ func (p *pool) resting() error {
 		return p.lastErr
 	}
 	return nil
-}
-
-// attempt connects. The first try has all the time there is; where it is silent for long, another is made beside it, anew each
-// second. The first that succeeds wins, and the first that is told why not fails the attempt.
-func (p *pool) attempt() (*conn, error) {
-	ctx, cancel := context.WithTimeout(p.closing, p.timeout)
-	tries := &tries{pool: p, done: make(chan struct{})}
-	tries.begin(ctx)
-	again := time.NewTicker(impatience)
-	defer again.Stop()
-	stop := func() {}
-	for waiting := true; waiting; {
-		select {
-		case <-tries.done:
-			waiting = false
-		case <-again.C:
-			stop()
-			var short context.Context
-			short, stop = context.WithCancel(ctx)
-			tries.begin(short)
-		}
-	}
-	stop()
-	cancel()
-	tries.running.Wait()
-	c, err := tries.conn, tries.err
-	if err != nil && p.closing.Err() == nil {
-		p.mu.Lock()
-		p.lastErr, p.redialAt = err, time.Now().Add(redialGap)
-		p.mu.Unlock()
-	}
-	return c, err
-}
-
-// tries are the attempts under way for one connection.
-type tries struct {
-	pool    *pool
-	running sync.WaitGroup
-	once    sync.Once
-	done    chan struct{} // closed when one has won, or failed them all
-	conn    *conn
-	err     error
-}
-
-// begin starts one more.
-func (t *tries) begin(ctx context.Context) {
-	t.running.Go(func() {
-		c, err := t.pool.dial(ctx)
-		if err != nil && ctx.Err() == context.Canceled && t.pool.closing.Err() == nil {
-			return // another one took its place
-		}
-		won := false
-		t.once.Do(func() {
-			won = true
-			t.conn, t.err = c, err
-			close(t.done)
-		})
-		if !won && c != nil {
-			t.pool.bury(c)
-		}
-	})
 }
 
 // remember and forget keep account of what close must cut.

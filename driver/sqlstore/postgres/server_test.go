@@ -190,6 +190,38 @@ func TestDriver_Deadlock_IsTriedAgain(t *testing.T) {
 	})
 }
 
+func TestBatches_LockRowsInTheOrderOfKeys(t *testing.T) {
+	server := pgtest.Shared(t)
+	d := openURL(t, server.URL())
+	ctx := testContext(t)
+	var entries []store.Item
+	var keys []string
+	for i := 9; i > 0; i-- {
+		keys = append(keys, fmt.Sprint("k:", i))
+		entries = append(entries, store.Item{Key: fmt.Sprint("k:", i)})
+	}
+	for name, batch := range map[string]func() error{
+		"set": func() error { return d.SetMany(ctx, entries, 0) }, "delete": func() error { return second(d.DeleteMany(ctx, keys)) },
+	} {
+		if err := d.SetMany(ctx, entries, 0); err != nil {
+			t.Fatal(err)
+		}
+		_, release := hold(t, d, "k:1")
+		done := make(chan error, 1)
+		go func() { done <- batch() }()
+		eventually(t, "the batch waits", func() bool {
+			return server.Query(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == "1"
+		})
+		if free := server.Query(t, "SELECT count(*) FROM (SELECT FROM luastore FOR UPDATE SKIP LOCKED) free"); free != "8" {
+			t.Errorf("while %s waits for the first row %s are free, want the 8 others", name, free)
+		}
+		release()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestDriver_IncrByTwoDrivers_CountsEach(t *testing.T) {
 	server := pgtest.Shared(t)
 	drivers := []*Driver{openURL(t, server.URL()), openURL(t, server.URL()+"?statement_cache=false")}
@@ -348,7 +380,7 @@ func TestDriver_IdleConnectionsThatEnded_AreNotUsed(t *testing.T) {
 	server := pgtest.Shared(t)
 	d := openURL(t, server.URL())
 	ctx := testContext(t)
-	for i := range 50 {
+	for i := range 20 {
 		server.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'luastore'")
 		eventually(t, "the connection ended", func() bool {
 			return server.Query(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'luastore'") == "0"
@@ -374,6 +406,7 @@ func TestOpen_WrongLogin_IsUnavailableAndSaysSo(t *testing.T) {
 }
 
 func TestOpen_TLS(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t, &pgtest.Options{TLS: true})
 	plain, _, _ := strings.Cut(server.URL(), "?")
 	for parameters, want := range map[string]string{

@@ -27,12 +27,14 @@ type statement struct {
 
 // The clock of the server, in microseconds since the Unix epoch, as of two moments.
 //
-// A statement that only reads judges by its begin, before it sees the table, so that what it sees was live then. One that writes
+// A statement that only reads judges by its begin, before it sees the table, so that what it sees was live then. That is the begin
+// of its transaction, which is nothing but this statement: what PostgreSQL calls the begin of a statement is when it runs it, after
+// it has chosen what the statement sees. One that writes
 // must judge while it holds the lock of the row, as it may have waited for it: by the time at that point of it, and nowhere
 // before that point. PostgreSQL evaluates the conditions of ON CONFLICT DO UPDATE and what RETURNING returns while it holds the
 // lock; those of the WHERE of an UPDATE or DELETE it does before, and not again after a wait for one who changed nothing.
 const (
-	begun = `(extract(epoch FROM statement_timestamp()) * 1000000)::bigint`
+	begun = `(extract(epoch FROM transaction_timestamp()) * 1000000)::bigint`
 	clock = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 )
 
@@ -50,6 +52,9 @@ type statements struct {
 // Swap and touch change only a row that is there, and are inserts all the same, for what ON CONFLICT evaluates under the lock
 // (see above). The row that they would insert is the one they find; where someone deletes it just then, what they insert has long
 // expired: nobody sees it and the next sweep removes it.
+//
+// Delete and drop answer NULL where the row that they saw was gone when they came to it. Someone else may have replaced it, by a
+// DELETE and an INSERT in one transaction, so that there always was one: they are to be asked again.
 func newStatements(name string, most int) *statements {
 	text := strings.NewReplacer(
 		"{table}", quote(name),
@@ -84,7 +89,7 @@ func newStatements(name string, most int) *statements {
 			ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = {clock} + $3`,
 			bytea1, bytea1, bigint),
 		add: prepare("add", `INSERT INTO {table} AS e (key, value, expires) SELECT $1, $2, {clock} + $3
-			WHERE NOT EXISTS (SELECT FROM {table} WHERE key = $1 AND {visible})
+			WHERE NOT EXISTS (SELECT FROM {table} e WHERE key = $1 AND {live})
 			ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = {clock} + $3 WHERE e.expires <= {clock}`,
 			bytea, bytea, bigint),
 		swap: prepare("swap", `INSERT INTO {table} AS e (key, value, expires) SELECT key, '', 0 FROM {table} WHERE key = $1 AND value = $2
@@ -92,14 +97,16 @@ func newStatements(name string, most int) *statements {
 			WHERE e.value = $2 AND {live}
 			RETURNING e.expires IS DISTINCT FROM 0`,
 			bytea, bytea, bytea, bigint),
-		drop: prepare("drop", `DELETE FROM {table} AS e WHERE key = $1 AND value = $2 RETURNING {live}`,
+		drop: prepare("drop", `WITH gone AS (DELETE FROM {table} AS e WHERE key = $1 AND value = $2 RETURNING {live} AS live)
+			SELECT live FROM gone UNION ALL SELECT NULL FROM {table} WHERE key = $1 AND value = $2 AND NOT EXISTS (SELECT FROM gone)`,
 			bytea, bytea),
 		touch: prepare("touch", `INSERT INTO {table} AS e (key, value, expires) SELECT key, '', 0 FROM {table} WHERE key = $1
 			ON CONFLICT (key) DO UPDATE SET expires = {clock} + $2
 			WHERE {live}
 			RETURNING e.expires IS DISTINCT FROM 0`,
 			bytea, bigint),
-		delete: prepare("delete", `DELETE FROM {table} AS e WHERE key = $1 RETURNING {live}`,
+		delete: prepare("delete", `WITH gone AS (DELETE FROM {table} AS e WHERE key = $1 RETURNING {live} AS live)
+			SELECT live FROM gone UNION ALL SELECT NULL FROM {table} WHERE key = $1 AND NOT EXISTS (SELECT FROM gone)`,
 			bytea),
 		deleteN: prepare("delete_many", `WITH locked AS MATERIALIZED (SELECT key FROM {table} WHERE key = ANY($1) ORDER BY key FOR UPDATE)
 			DELETE FROM {table} AS e USING locked WHERE e.key = locked.key RETURNING {live}`,

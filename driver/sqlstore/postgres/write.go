@@ -72,8 +72,28 @@ func isTrue(column []byte) bool { return len(column) == 1 && column[0] == 1 }
 
 // Delete removes key.
 func (d *Driver) Delete(ctx context.Context, key string) (bool, error) {
-	n, err := d.count(ctx, d.ask.delete, []byte(key))
-	return n > 0, err
+	return d.remove(ctx, d.ask.delete, []byte(key))
+}
+
+// remove makes a statement that removes one row, until it has seen what became of the row.
+func (d *Driver) remove(ctx context.Context, s *statement, args ...[]byte) (bool, error) {
+	for {
+		existed, vanished := false, false
+		err := d.write(ctx, func(c *conn) error {
+			existed, vanished = false, false
+			_, err := c.exec(ctx, s, func(row [][]byte) error {
+				existed, vanished = isTrue(row[0]), row[0] == nil
+				return nil
+			}, args...)
+			return err
+		})
+		switch {
+		case err != nil:
+			return false, d.writeError(ctx, err)
+		case !vanished:
+			return existed, nil
+		}
+	}
 }
 
 // Touch sets the expiry of key.
@@ -99,7 +119,7 @@ func (d *Driver) CompareAndSwap(ctx context.Context, key string, old, next []byt
 	case old == nil:
 		n, err = d.change(ctx, d.ask.add, []byte(key), next, lifetime(ttl))
 	case next == nil:
-		n, err = d.count(ctx, d.ask.drop, []byte(key), old)
+		return d.remove(ctx, d.ask.drop, []byte(key), old)
 	default:
 		n, err = d.count(ctx, d.ask.swap, []byte(key), old, next, lifetimeOrKeep(ttl))
 	}
