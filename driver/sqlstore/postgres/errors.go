@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -84,7 +85,7 @@ func (d *Driver) unreachable(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return store.Errorf(store.ErrUnavailable, "store unavailable: PostgreSQL at %s did not take the connection within %s", at, d.target.DialTimeout)
 	}
-	return store.Errorf(store.ErrUnavailable, "store unavailable: no connection to PostgreSQL at %s: %s", at, d.scrub(err.Error()))
+	return store.Errorf(store.ErrUnavailable, "store unavailable: no connection to PostgreSQL at %s: %s", at, d.scrub(whyNot(err)))
 }
 
 // readError turns an error into one of the store, for what changes nothing.
@@ -191,6 +192,20 @@ func (d *Driver) replyError(reply *pgconn.PgError) error {
 		return store.Errorf(store.ErrUnavailable, "store unavailable: PostgreSQL at %s: %s", at, text)
 	}
 	return &plain{"PostgreSQL at " + at + ": " + text + " (SQLSTATE " + d.scrub(reply.Code) + ")"}
+}
+
+// whyNot tells in one line why a connection could not be made. The client repeats its whole story for each attempt, with TLS and
+// without.
+func whyNot(err error) string {
+	var name *net.DNSError
+	var network *net.OpError
+	switch {
+	case errors.As(err, &name):
+		return name.Error()
+	case errors.As(err, &network):
+		return network.Error()
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
 // scrub takes the password out of a text.
