@@ -84,6 +84,9 @@ func (s *space) countInLua(source string) {
 // network or in a database under the race detector, and where rules repeat much less than in everyday tests.
 func (h Harness) increments() int {
 	n := 5000 * h.scale()
+	if h.CountScale > 0 {
+		n *= h.CountScale
+	}
 	if boundtest.Race && (!h.InProcess || h.Persistent) {
 		n /= 25
 	}

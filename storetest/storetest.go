@@ -48,6 +48,9 @@ type Harness struct {
 	Persistent bool
 	// Scale multiplies how often rules about concurrency repeat what they do; 0 means 1.
 	Scale float64
+	// CountScale multiplies Scale for the exact counts, where 64 units add to one number: they take most of the time of all
+	// rules where each addition is a round trip or more; 0 means 1.
+	CountScale float64
 }
 
 // Run runs every rule as a subtest of t: on the driver, on a [store.Handle] of it, and in Lua.

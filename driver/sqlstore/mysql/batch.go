@@ -16,21 +16,21 @@ import (
 // Only what exceeds a packet of the server is split.
 
 const (
-	// rowOverhead is what a key adds to the text of a statement, besides its bytes: quotes, placeholders, the expiry.
-	rowOverhead = 160
-	// escaped is how much longer bytes may become in the text of a statement.
-	escaped = 2
+	// rowOverhead is what a key adds to the text of a statement at most, besides its bytes: quotes, commas, the expiry.
+	rowOverhead = 80
+	// digits is how many a byte has in the text of a statement.
+	digits = 2
 	// maxRows is how many keys a statement may have.
 	maxRows = 1000
 )
 
-// parts splits n keys, each of so many bytes, among statements that fit into a packet. One alone may not: it is sent in pieces.
+// parts splits n keys, each of so many bytes, among statements that fit into a packet. One alone may not.
 func (d *Driver) parts(n int, size func(int) int) iter.Seq2[int, int] {
 	return func(yield func(int, int) bool) {
 		for from := 0; from < n; {
 			to, left := from, d.packet-packetReserve
 			for ; to < n && to-from < maxRows; to++ {
-				if left -= escaped*size(to) + rowOverhead; left < 0 && to > from {
+				if left -= digits*size(to) + rowOverhead; left < 0 && to > from {
 					break
 				}
 			}
@@ -117,7 +117,7 @@ func (d *Driver) SetMany(ctx context.Context, entries []store.Item, ttl time.Dur
 		fit = append(fit, e)
 	}
 	slices.SortFunc(fit, func(a, b store.Item) int { return strings.Compare(a.Key, b.Key) })
-	for from, to := range d.parts(len(fit), func(i int) int { return len(fit[i].Key) + len(fit[i].Value) }) {
+	for from, to := range d.parts(len(fit), func(i int) int { return 2*len(fit[i].Key) + len(fit[i].Value) }) {
 		if err := d.setPart(ctx, fit[from:to], ttl); err != nil {
 			failed.add(err, keysOf(fit[from:to])...)
 		}
@@ -133,14 +133,32 @@ func keysOf(entries []store.Item) []string {
 	return keys
 }
 
+// setPart writes entries with one statement. A value that is too long for the text of one is sent by itself.
 func (d *Driver) setPart(ctx context.Context, entries []store.Item, ttl time.Duration) error {
-	const row = "(?, ?, " + now + " + ?)"
-	args := make([]any, 0, 3*len(entries))
-	for _, e := range entries {
-		args = append(args, []byte(e.Key), notNil(e.Value), micros(ttl))
+	n := len(entries)
+	switch {
+	case n == 1:
+		return d.Set(ctx, entries[0].Key, entries[0].Value, ttl)
+	case ttl == 0:
+		return d.wrote(ctx, n, d.sql.setMany+rows("(?, ?, NULL)", n)+d.sql.setManyForeverEnd, appendRows(nil, entries)...)
 	}
-	_, err := d.write(ctx, d.sql.setMany+row+strings.Repeat(", "+row, len(entries)-1)+d.sql.setManyEnd, args...)
-	return err
+	// All keys are taken before the first expiry is counted from then: a wait for any of them makes none shorter.
+	args := make([]any, 0, 3*n+1)
+	for _, e := range entries {
+		args = append(args, []byte(e.Key))
+	}
+	args = append(appendRows(args, entries), micros(ttl))
+	return d.wrote(ctx, 2*n, d.sql.setMany+rows("(?, '', "+never+")", n)+", "+rows("(?, ?, 0)", n)+d.sql.setManyEnd, args...)
+}
+
+// rows returns a list of n rows.
+func rows(row string, n int) string { return row + strings.Repeat(", "+row, n-1) }
+
+func appendRows(args []any, entries []store.Item) []any {
+	for _, e := range entries {
+		args = append(args, []byte(e.Key), notNil(e.Value))
+	}
+	return args
 }
 
 // DeleteMany removes keys and returns how many existed.

@@ -118,6 +118,16 @@ func TestSweep_InTheBackground_LeavesTheLiveAndEndsWithTheDriver(t *testing.T) {
 	}
 }
 
+func TestList_CursorLongerThanAnyKey_IsInvalid(t *testing.T) {
+	d := openURL(t, mariadbtest.Shared(t).URL())
+	for _, n := range []int{5 << 10, 20 << 20} {
+		if _, err := d.List(testContext(t), "t:", "."+strings.Repeat("z", n), 10); store.Kind(err) != "invalid" {
+			t.Errorf("a cursor of %d bytes: %v", n, err)
+		}
+	}
+	must(d.List(testContext(t), "t:", table.Cursor("", strings.Repeat("z", 3072)), 10))(t)
+}
+
 func TestList_OverManyExpiredRows_TakesBoundedSteps(t *testing.T) {
 	server, ctx := mariadbtest.Shared(t), testContext(t)
 	d := openURL(t, server.URL())

@@ -91,17 +91,23 @@ func (d *Driver) broken(ctx context.Context, err error) bool {
 // write runs a statement that is a transaction of its own, and returns how many rows it was about. It is sent again where the
 // server rolled it back or cannot have seen it.
 func (d *Driver) write(ctx context.Context, query string, args ...any) (int, error) {
-	var rows int64
+	var rows int
 	err := d.again(ctx, func() error {
-		return d.on(ctx, func(c *sql.Conn) error {
-			result, err := c.ExecContext(ctx, query, args...)
-			if err == nil {
-				rows, err = result.RowsAffected()
-			}
+		return d.on(ctx, func(c *sql.Conn) (err error) {
+			rows, err = d.exec(ctx, c, query, args...)
 			return err
 		})
 	})
-	return int(rows), d.writeError(ctx, err)
+	return rows, d.writeError(ctx, err)
+}
+
+// wrote runs a statement that cannot but write so many rows.
+func (d *Driver) wrote(ctx context.Context, want int, query string, args ...any) error {
+	n, err := d.write(ctx, query, args...)
+	if err == nil && n < want {
+		err = d.miscounted(n, want)
+	}
+	return err
 }
 
 // again tries a write until its outcome is known not to be nothing.
@@ -126,13 +132,13 @@ func provablyUnsent(err error) bool {
 func (d *Driver) locked(ctx context.Context, steps func(*sql.Conn) error) error {
 	err := d.again(ctx, func() error {
 		return d.on(ctx, func(c *sql.Conn) error {
-			if err := d.exec(ctx, c, d.sql.start); err != nil {
+			if _, err := d.exec(ctx, c, d.sql.start); err != nil {
 				return d.undo(ctx, c, err)
 			}
 			if err := steps(c); err != nil {
 				return d.undo(ctx, c, err)
 			}
-			if err := d.exec(ctx, c, d.sql.commit); err != nil {
+			if _, err := d.exec(ctx, c, d.sql.commit); err != nil {
 				return d.undone(ctx, c, err)
 			}
 			return nil
@@ -141,9 +147,14 @@ func (d *Driver) locked(ctx context.Context, steps func(*sql.Conn) error) error 
 	return d.writeError(ctx, err)
 }
 
-func (d *Driver) exec(ctx context.Context, c *sql.Conn, query string, args ...any) error {
-	_, err := c.ExecContext(ctx, query, args...)
-	return err
+// exec runs a statement and returns how many rows it was about.
+func (d *Driver) exec(ctx context.Context, c *sql.Conn, query string, args ...any) (int, error) {
+	result, err := c.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := result.RowsAffected()
+	return int(rows), err
 }
 
 // undo ends a transaction that is not to be committed because of err.
@@ -154,7 +165,7 @@ func (d *Driver) undo(ctx context.Context, c *sql.Conn, err error) error {
 // undone leaves no transaction open on a connection that others get, and returns err. A connection that cannot say that it is
 // clean is not used again; the server rolls back what it finds open on it.
 func (d *Driver) undone(ctx context.Context, c *sql.Conn, err error) error {
-	if d.exec(ctx, c, d.sql.rollback) != nil {
+	if _, err := d.exec(ctx, c, d.sql.rollback); err != nil {
 		c.Raw(func(any) error { return driver.ErrBadConn }) // closes it
 	}
 	return err

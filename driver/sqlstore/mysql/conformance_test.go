@@ -11,7 +11,7 @@ import (
 // harness gives each rule an empty database of the server that all tests of the package share.
 var harness = storetest.Harness{
 	Persistent: true,
-	Scale:      0.1, // of hundreds of thousands of increments, each of several round trips
+	CountScale: 0.02, // of hundreds of thousands of increments, each of several round trips
 	Opener: func(t testing.TB) store.Opener {
 		o, err := ParseURL(mariadbtest.Shared(t).URL())
 		if err != nil {

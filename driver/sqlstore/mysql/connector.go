@@ -50,9 +50,8 @@ func (t *target) clientConfig() (*mysql.Config, error) {
 	}
 	c.TLS = secure
 	c.ConnectionAttributes = "program_name:luastore"
-	c.MaxAllowedPacket = 0     // the server's
-	c.ClientFoundRows = true   // an update counts the rows that its condition holds for, changed or not
-	c.InterpolateParams = true // only for what sessions do not prepare
+	c.MaxAllowedPacket = 0   // the server's
+	c.ClientFoundRows = true // an update counts the rows that its condition holds for, changed or not
 	c.Logger = &mysql.NopLogger{}
 	return c, nil
 }
@@ -114,6 +113,7 @@ func (c *connector) begin(ctx context.Context) (s *session, err error) {
 	s = &session{clientConn: conn.(clientConn), dialer: c, link: l, prepared: map[string]driver.Stmt{}}
 	for _, statement := range c.setup {
 		if _, err := s.ExecContext(ctx, statement, nil); err != nil {
+			conn.Close()
 			return nil, fmt.Errorf("session refused: %w", err)
 		}
 	}

@@ -73,9 +73,11 @@ func (d *Driver) Set(ctx context.Context, key string, v []byte, ttl time.Duratio
 	switch {
 	case err != nil:
 	case ttl == store.KeepTTL:
-		_, err = d.write(ctx, d.sql.setKeep, []byte(key), notNil(v))
+		err = d.wrote(ctx, 1, d.sql.setKeep, []byte(key), notNil(v))
+	case ttl == 0:
+		err = d.wrote(ctx, 1, d.sql.setForever, []byte(key), notNil(v))
 	default:
-		_, err = d.write(ctx, d.sql.set, []byte(key), notNil(v), micros(ttl), micros(ttl))
+		err = d.wrote(ctx, 2, d.sql.set, []byte(key), []byte(key), notNil(v), micros(ttl))
 	}
 	return err
 }
@@ -143,18 +145,16 @@ func (d *Driver) CompareAndSwap(ctx context.Context, key string, old, next []byt
 
 // create writes an entry that does not exist.
 func (d *Driver) create(ctx context.Context, key string, v []byte, ttl time.Duration) (bool, error) {
-	for {
-		_, err := d.write(ctx, d.sql.create, []byte(key), v, micros(ttl))
-		if !errors.Is(err, errExists) {
-			return err == nil, err
-		}
-		// There was a row. It may be one that has expired, and is then there to be written over; or is gone by now.
-		if exists, err := d.Has(ctx, key); exists || err != nil {
-			return false, err
-		}
-		n, err := d.write(ctx, d.sql.revive, v, micros(ttl), []byte(key))
-		if n > 0 || err != nil {
-			return n > 0, err
-		}
+	n, err := d.write(ctx, d.sql.create, []byte(key), []byte(key), v, micros(ttl))
+	if err == nil && n != created && n != existed {
+		err = d.miscounted(n, created)
 	}
+	return n == created && err == nil, err
 }
+
+// What a server counts for a statement that creates an entry, which writes two rows under one key: one that is inserted or found
+// counts once, one that is changed twice.
+const (
+	existed = 2
+	created = 3
+)

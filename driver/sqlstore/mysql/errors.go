@@ -15,13 +15,11 @@ import (
 
 var errClosed = store.Errorf(store.ErrUnavailable, "store unavailable: the MySQL driver is closed")
 
-// errExists is the error of an INSERT under a key that has a row. It never leaves the driver.
-var errExists = errors.New("the key has a row")
-
 // Numbers of errors that MySQL and MariaDB answer.
 const (
 	errDuplicate         = 1062
 	errUnknown           = 1105
+	errNoTimeZone        = 1298
 	errTooManyStatements = 1461
 )
 
@@ -78,6 +76,8 @@ func (d *Driver) unreachable(err error) error {
 		text = "it has blocked this host after too many errors: run FLUSH HOSTS there"
 	case 1130:
 		text = "it allows no connection from this host"
+	case errNoTimeZone:
+		text = "it runs with " + sysdateIsNow + ", so that what expires while a statement waits for a row lock could come to life again: start it without"
 	case 0:
 		text = d.scrub(err.Error())
 	default:
@@ -125,6 +125,12 @@ func (d *Driver) writeError(ctx context.Context, err error) error {
 		"unknown outcome: MySQL at %s may or may not have done it, no reply came (%w); read the key to find out", d.target.Address, reason)
 }
 
+// miscounted is the error of a write that the server says it did, and about less than it must have been about.
+func (d *Driver) miscounted(rows, want int) error {
+	return store.Errorf(store.ErrUnknownOutcome,
+		"unknown outcome: MySQL at %s answered that it wrote %d rows, not %d; read the key to find out", d.target.Address, rows, want)
+}
+
 // plain is an error that is only its text. Errors of the client are not wrapped: their texts may hold what was sent.
 type plain struct{ text string }
 
@@ -135,8 +141,8 @@ func (d *Driver) knownError(ctx context.Context, err error) (error, bool) {
 	var unreachable *dialError
 	var bare *notSent
 	switch {
-	case err == nil, errors.Is(err, errExists):
-		return err, true
+	case err == nil:
+		return nil, true
 	case errors.Is(err, errClosed), errors.Is(err, sql.ErrConnDone):
 		return errClosed, true
 	case errors.As(err, &unreachable):
@@ -166,7 +172,8 @@ func (d *Driver) replyError(ctx context.Context, err error) error {
 	at := d.target.Address
 	switch n := number(err); n {
 	case errDuplicate:
-		return errExists
+		return store.Errorf(store.ErrUnavailable, "store unavailable: table %q at %s has a unique index besides its primary key, which keeps entries out: drop it",
+			d.target.Table, at)
 	case 1044, 1045, 1095, 1142, 1143, 1227, 1370, 1410:
 		return store.Errorf(store.ErrDenied, "permission denied: MySQL at %s: %s", at, d.answer(err))
 	case 3, 1021, 1114, 1030 /* of an engine, mostly no space */ :

@@ -26,13 +26,17 @@ func (d *Driver) Incr(ctx context.Context, key string, delta, initial float64, t
 		d.metAt.Store(time.Now().UnixNano())
 	}
 	var sum float64
-	err := errExists
-	for errors.Is(err, errExists) { // another created the row after it was found absent, and nothing was written
-		err = d.locked(ctx, func(c *sql.Conn) (err error) {
-			sum, err = d.add(ctx, c, key, delta, initial, ttl)
+	err := d.locked(ctx, func(c *sql.Conn) (err error) {
+		var done bool
+		if sum, done, err = d.add(ctx, c, key, delta, initial, ttl); done || err != nil {
 			return err
-		})
-	}
+		}
+		// Another created the row after it was found absent. It is locked now, and will be found.
+		if sum, done, err = d.add(ctx, c, key, delta, initial, ttl); !done && err == nil {
+			err = d.notWritten(existed, created)
+		}
+		return err
+	})
 	return sum, err
 }
 
@@ -69,30 +73,43 @@ func plus(old []byte, delta, initial float64) (float64, []byte, error) {
 	return sum, value.AppendNumber(nil, sum), nil
 }
 
-// add is Incr within a transaction.
-func (d *Driver) add(ctx context.Context, c *sql.Conn, key string, delta, initial float64, ttl time.Duration) (float64, error) {
+// notWritten is the error of a step that was about other rows than it must have been about, in a transaction that is undone.
+func (d *Driver) notWritten(rows, want int) error {
+	return store.Errorf(store.ErrUnavailable, "store unavailable: MySQL at %s answered that it wrote %d rows, not %d; nothing was changed",
+		d.target.Address, rows, want)
+}
+
+// add is Incr within a transaction. It reports whether the sum was written: not if there was no row at first, and then one.
+func (d *Driver) add(ctx context.Context, c *sql.Conn, key string, delta, initial float64, ttl time.Duration) (sum float64, done bool, err error) {
 	var v stored
 	var alive bool
-	err := c.QueryRowContext(ctx, d.sql.lock, []byte(key)).Scan(&v.length, &v.bytes, &alive)
+	err = c.QueryRowContext(ctx, d.sql.lock, []byte(key)).Scan(&v.length, &v.bytes, &alive)
 	absent := errors.Is(err, sql.ErrNoRows)
 	if err != nil && !absent {
-		return 0, err
+		return 0, false, err
 	}
 	var old []byte
 	if alive {
 		if old, err = v.value(); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 	}
 	sum, next, err := plus(old, delta, initial)
-	switch {
-	case err != nil:
-	case absent:
-		err = d.exec(ctx, c, d.sql.create, []byte(key), next, micros(ttl))
-	case alive:
-		err = d.exec(ctx, c, d.sql.update, next, []byte(key))
-	default:
-		err = d.exec(ctx, c, d.sql.replace, next, micros(ttl), []byte(key))
+	if err != nil {
+		return 0, false, err
 	}
-	return sum, err
+	want, n := 1, 0
+	switch {
+	case absent:
+		want = created
+		n, err = d.exec(ctx, c, d.sql.create, []byte(key), []byte(key), next, micros(ttl))
+	case alive:
+		n, err = d.exec(ctx, c, d.sql.update, next, []byte(key))
+	default:
+		n, err = d.exec(ctx, c, d.sql.replace, next, micros(ttl), []byte(key))
+	}
+	if err == nil && n != want && !(absent && n == existed) {
+		err = d.notWritten(n, want)
+	}
+	return sum, n == want, err
 }

@@ -11,6 +11,9 @@ import (
 // maxPage bounds a page whatever limit is asked for.
 const maxPage = 10_000
 
+// maxCursorBytes is more than that of any row: InnoDB has no primary key of more than 3072 bytes.
+const maxCursorBytes = 4 << 10
+
 // beyond is greater than all keys: UTF-8 has no such byte.
 const beyond = "\xff"
 
@@ -19,6 +22,9 @@ func (d *Driver) List(ctx context.Context, prefix, cursor string, limit int) (st
 	last, further, err := table.ParseCursor(prefix, cursor)
 	if err != nil {
 		return store.Page{}, err
+	}
+	if len(cursor) > maxCursorBytes {
+		return store.Page{}, store.Errorf(store.ErrInvalid, "invalid cursor of %d bytes: want the one that the page before returned", len(cursor))
 	}
 	from, to := prefix, orElse(table.After(prefix), beyond)
 	if further {

@@ -15,9 +15,9 @@
 //
 //	table              name of the table; default luastore
 //	create             false never creates the table: a missing one is an error that says how to create it; default true
-//	max_conns          most connections, and so most calls at a time; default 16
+//	max_conns          most connections, and so most calls at a time; default 16, at most 1000
 //	dial_timeout       bound on connecting, handshake included; default 5s
-//	statement_timeout  when the server ends a statement by itself; default 10s
+//	statement_timeout  when the server ends a statement by itself; default 10s, at least 10ms
 //	max_value_bytes    longest value, and the longest that is fetched; default 16777216
 //	socket             path of a unix socket, in place of a host; default none
 //	tls                true encrypts and verifies the server, skip-verify does not verify it; default false
@@ -27,7 +27,8 @@
 //
 // # Table
 //
-// The table is created when it is missing, and checked otherwise. These are the privileges that an account needs on it: SELECT,
+// The table is created when it is missing, and checked otherwise. It may have more columns, if they are filled by themselves, and
+// more indexes that are not unique, but no triggers: those that the account may not see are not noticed. These are the privileges that an account needs on it: SELECT,
 // INSERT, UPDATE, DELETE, and CREATE unless create=false:
 //
 //	CREATE TABLE luastore (
@@ -42,9 +43,13 @@
 //
 // # Round trips
 //
-// Every operation is one statement, a transaction of its own and one round trip, with these exceptions: an only-if-absent swap of
-// a key that has a row takes two or three; Incr takes two, and four where callers meet at a counter; a batch takes one for each
-// max_allowed_packet. A statement takes one more the first time on a connection.
+// Every operation is one statement, a transaction of its own and one round trip, with these exceptions: Incr takes two, and four
+// where callers meet at a counter; a batch takes one for each max_allowed_packet, in which it is about twice as long as its keys
+// and values: they are written in hexadecimal digits, which no charset can take for anything else. A statement takes one more the
+// first time on a connection.
+//
+// A ttl counts from when the write has its row locks. To that end a write with a ttl writes each row twice in its one statement,
+// first to take the key.
 //
 // A deadlock is tried again, as is what broke before the server can have got it: nothing was done. Reads are asked again where the
 // connection broke. No other statement is sent twice: a write whose reply was lost answers [store.ErrUnknownOutcome].
@@ -57,6 +62,10 @@
 //   - The clock of the server decides what has expired. If it is set back, entries live longer. After a failover it is another clock.
 //   - The driver sets READ COMMITTED for its sessions: a binary log must have the format ROW or MIXED, which are the defaults.
 //   - A server with sysdate-is-now is refused.
+//   - Each session sets for itself what changes the meaning of statements, such as its charset, sql_mode, time_zone, completion_type
+//     and sql_select_limit: neither init_connect nor global variables do.
+//   - Where max_prepared_stmt_count of the server is exhausted, statements are sent as text, and values of more than half a
+//     max_allowed_packet are answered unavailable.
 //   - Values are no longer than max_allowed_packet less 4 KiB: 16 MiB by default in MariaDB, 64 MiB in MySQL. Info says how long
 //     they may be, as of the moment when the store was opened.
 //   - MySQL ends reads and waits for row locks by statement_timeout, no other writes; MariaDB all.
@@ -155,16 +164,11 @@ func open(ctx context.Context, to target, every time.Duration) (*Driver, error) 
 
 // prepare learns what the server allows and sees to the table.
 func (d *Driver) prepare(ctx context.Context) error {
-	var before, slept, after string
 	err := d.read(ctx, func(c *sql.Conn) error {
-		return c.QueryRowContext(ctx, "SELECT @@max_allowed_packet, SYSDATE(6), SLEEP(0.002), SYSDATE(6)").Scan(&d.packet, &before, &slept, &after)
+		return c.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&d.packet)
 	})
 	if err != nil {
 		return err
-	}
-	if before == after {
-		return store.Errorf(store.ErrUnavailable, "store unavailable: MySQL at %s runs with sysdate-is-now, so that what expires while a statement waits "+
-			"for a row lock could come to life again: start it without", d.target.Address)
 	}
 	if d.packet <= 2*packetReserve {
 		return store.Errorf(store.ErrUnavailable, "store unavailable: max_allowed_packet of MySQL at %s is %d bytes: raise it", d.target.Address, d.packet)

@@ -45,13 +45,14 @@ type Options struct {
 	Table string
 	// NoCreate makes a missing table an error that tells how to create it. Default: it is created.
 	NoCreate bool
-	// MaxConns is how many connections there are at most, and so how many calls run at a time; the others wait. Default
-	// [DefaultMaxConns].
+	// MaxConns is how many connections there are at most, and so how many calls run at a time; the others wait. At most
+	// 1000. Default [DefaultMaxConns].
 	MaxConns int
 	// DialTimeout bounds connecting, handshake included. Default [DefaultDialTimeout].
 	DialTimeout time.Duration
 	// StatementTimeout is when the server ends a statement by itself, also one that its caller has given up; waits for row
-	// locks in whole seconds. MySQL knows it for reads and lock waits, MariaDB for all. Default [DefaultStatementTimeout].
+	// locks in whole seconds. MySQL knows it for reads and lock waits, MariaDB for all. At least 10ms. Default
+	// [DefaultStatementTimeout].
 	StatementTimeout time.Duration
 	// MaxValueBytes is the longest value, in bytes: a longer one is not written, and what others wrote is not fetched.
 	// Default [DefaultMaxValueBytes].
@@ -213,6 +214,13 @@ func (o *Options) validAddress() bool {
 // maxDatabaseBytes is that of MySQL; its names have no more than 64 characters of at most 3 bytes.
 const maxDatabaseBytes = 3 * 64
 
+const (
+	// minStatementTimeout lets a store be opened: the server ends what takes longer, and cuts off what is under a millisecond.
+	minStatementTimeout = 10 * time.Millisecond
+	// maxMaxConns is more than servers allow unless they are told to.
+	maxMaxConns = 1000
+)
+
 // check reports what no server would accept, so that it shows before anything is dialed.
 func (o *Options) check() error {
 	switch {
@@ -230,10 +238,12 @@ func (o *Options) check() error {
 		return invalid("cert and key go together: give both or none")
 	case o.DialTimeout < 0 || o.StatementTimeout < 0:
 		return invalid("a timeout must not be negative")
-	case o.StatementTimeout > 0 && o.StatementTimeout < time.Millisecond:
-		return invalid("the statement timeout must be 1ms or more")
+	case o.StatementTimeout > 0 && o.StatementTimeout < minStatementTimeout:
+		return invalid("the statement timeout must be %v or more", minStatementTimeout)
 	case o.MaxConns < 0 || o.MaxValueBytes < 0:
 		return invalid("a limit must not be negative")
+	case o.MaxConns > maxMaxConns:
+		return invalid("max_conns must be %d or less", maxMaxConns)
 	}
 	return table.CheckName(orElse(o.Table, DefaultTable))
 }

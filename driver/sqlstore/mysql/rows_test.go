@@ -3,6 +3,7 @@ package mysql
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -121,6 +122,32 @@ func TestValues_OfAlmostAPacket_ArriveByteForByte(t *testing.T) {
 	}
 	if err := d.Set(ctx, "t:"+strings.Repeat("x", maxKeyBytes), nil, 0); store.Kind(err) != "too_large" {
 		t.Errorf("a key too long: %v", err)
+	}
+}
+
+// The text of a statement is about twice as long as the bytes in it. What then exceeds a packet is sent otherwise.
+func TestSetMany_OfAnyLengthUpToTheLongest_Fits(t *testing.T) {
+	server := mariadbtest.Shared(t)
+	server.Exec(t, "SET GLOBAL max_allowed_packet = 65536")
+	t.Cleanup(func() { server.Exec(t, "SET GLOBAL max_allowed_packet = DEFAULT") })
+	d, ctx := openURL(t, server.URL()), testContext(t)
+	most := d.Info().MaxValueBytes
+	for _, ttl := range []time.Duration{0, time.Hour} {
+		for _, length := range []int{most, most - 1, most / 2, most/2 - 1, most/2 - 100, most/2 - 2000, most/2 - 4000, most / 4, most / 100, 0} {
+			var items []store.Item
+			for i := range 150 {
+				items = append(items, store.Item{Key: fmt.Sprintf("%03d%s", i, strings.Repeat("'", maxKeyBytes-3)), Value: bytes.Repeat([]byte{'\\'}, length)})
+			}
+			must(0, d.SetMany(ctx, items, ttl))(t)
+			for i, v := range must(d.GetMany(ctx, keysOf(items)))(t) {
+				if !bytes.Equal(v, items[i].Value) {
+					t.Fatalf("%d bytes became %d", length, len(v))
+				}
+			}
+			if n := must(d.DeleteMany(ctx, keysOf(items)))(t); n != len(items) {
+				t.Errorf("deleted %d", n)
+			}
+		}
 	}
 }
 

@@ -13,18 +13,25 @@ import (
 func TestOpen_TableThatCannotHoldAStore_IsRefusedWithTheReason(t *testing.T) {
 	const columns = "(`key` VARBINARY(1024) NOT NULL PRIMARY KEY, `value` LONGBLOB NOT NULL, `expires` BIGINT NULL, KEY (`expires`)) ENGINE=InnoDB"
 	for change, want := range map[string]string{
-		"VARBINARY(1024)>VARCHAR(255)":             "column key is not VARBINARY",
-		"VARBINARY(1024)>VARBINARY(1023)":          "column key is not VARBINARY",
-		"VARBINARY(1024)>BINARY(255)":              "column key is not VARBINARY",
-		" PRIMARY KEY>":                            "primary key is not the column key",
-		" PRIMARY KEY, >, PRIMARY KEY(`key`(9)), ": "primary key is not the column key",
-		"LONGBLOB>LONGTEXT":                        "column value is not LONGBLOB",
-		"LONGBLOB>BLOB":                            "column value is not LONGBLOB",
-		"BIGINT NULL>INT NULL":                     "column expires is not BIGINT",
-		"BIGINT NULL>BIGINT NOT NULL":              "column expires is not BIGINT",
-		", KEY (`expires`)>":                       "no index begins with its column expires",
-		"ENGINE=InnoDB>ENGINE=MyISAM":              "engine is not InnoDB",
-		"`value`>`val`":                            "column value is not LONGBLOB",
+		"VARBINARY(1024)>VARCHAR(255)":                     "column key is not VARBINARY",
+		"VARBINARY(1024)>VARBINARY(1023)":                  "column key is not VARBINARY",
+		"VARBINARY(1024)>BINARY(255)":                      "column key is not VARBINARY",
+		" PRIMARY KEY>":                                    "primary key is not the column key",
+		" PRIMARY KEY, >, PRIMARY KEY(`key`(9)), ":         "primary key is not the column key",
+		"LONGBLOB>LONGTEXT":                                "column value is not LONGBLOB",
+		"LONGBLOB>BLOB":                                    "column value is not LONGBLOB",
+		"BIGINT NULL>INT NULL":                             "column expires is not BIGINT",
+		"BIGINT NULL>BIGINT NOT NULL":                      "column expires is not BIGINT",
+		", KEY (`expires`)>":                               "no index begins with its column expires",
+		"ENGINE=InnoDB>ENGINE=MyISAM":                      "engine is not InnoDB",
+		"`value`>`val`":                                    "column value is not LONGBLOB",
+		"LONGBLOB NOT NULL>LONGBLOB NULL":                  "column value is not LONGBLOB NOT NULL",
+		"BIGINT NULL>BIGINT UNSIGNED NULL":                 "column expires is not BIGINT NULL",
+		"KEY (`expires`)>UNIQUE KEY (`expires`)":           "unique index expires",
+		", KEY >, UNIQUE KEY u (`value`(9)), KEY ":         "unique index u besides",
+		", KEY >, note INT NOT NULL, KEY ":                 "column note has no default",
+		"BIGINT NULL,>BIGINT AS (LENGTH(`value`)) STORED,": "column expires is generated",
+		"ENGINE=InnoDB>ENGINE=InnoDB; CREATE TRIGGER luastore_t BEFORE INSERT ON luastore FOR EACH ROW SET NEW.`value` = 'x'": "trigger luastore_t",
 	} {
 		from, to, _ := strings.Cut(change, ">")
 		server := mariadbtest.Shared(t)
@@ -43,7 +50,7 @@ func TestOpen_TableThatCannotHoldAStore_IsRefusedWithTheReason(t *testing.T) {
 
 func TestOpen_TableOfOthersWithMoreColumns_IsTaken(t *testing.T) {
 	server := mariadbtest.Shared(t)
-	server.Exec(t, "CREATE TABLE luastore (note TEXT NULL, expires BIGINT NULL, `value` LONGBLOB NOT NULL, `key` VARBINARY(2000) NOT NULL, PRIMARY KEY (`key`), KEY e (expires, `key`)) ENGINE=InnoDB")
+	server.Exec(t, "CREATE TABLE luastore (note TEXT NULL, n INT NOT NULL DEFAULT 7, id BIGINT NOT NULL AUTO_INCREMENT, size BIGINT AS (LENGTH(`value`)) VIRTUAL, expires BIGINT NULL, `value` LONGBLOB NOT NULL, `key` VARBINARY(2000) NOT NULL, PRIMARY KEY (`key`), KEY e (expires, `key`), KEY (id)) ENGINE=InnoDB")
 	d := openURL(t, server.URL()+"?create=false")
 	must(0, d.Set(testContext(t), "t:k", []byte("v"), 0))(t)
 }
@@ -112,7 +119,8 @@ func TestStatements_UseTheirIndexes(t *testing.T) {
 		{d.sql.lock, []any{key}, "const PRIMARY"},
 		{d.sql.touch, []any{1, key}, "range PRIMARY"},
 		{d.sql.swap, []any{v, 1, key, v}, "range PRIMARY"},
-		{d.sql.delete, []any{key}, "range PRIMARY"},
+		{d.sql.delete, []any{key}, "const PRIMARY"},
+		{d.sql.swapDelete, []any{key, make([]byte, 100)}, "const PRIMARY"},
 		{d.sql.getMany + placeholders(100) + ")", asArgs(keysFrom(100)), "range PRIMARY"},
 		{d.sql.getMany + placeholders(1000) + ")", asArgs(keysFrom(1000)), "range PRIMARY"},
 		{d.sql.deleteMany + placeholders(1000) + d.sql.deleteManyEnd, asArgs(keysFrom(1000)), "range PRIMARY"},

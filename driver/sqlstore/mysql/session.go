@@ -22,7 +22,7 @@ type clientConn interface {
 
 // A session is one connection, with the statements that were prepared on it: those of single keys, which take a round trip the
 // first time and are a fifth faster from then on (three times for 100 KB values). The texts of batches vary with the number of
-// keys; their parameters are written into them.
+// keys; their parameters are written into them, see [literal].
 type session struct {
 	clientConn
 	link     *link
@@ -40,14 +40,18 @@ func (e *notSent) Unwrap() error { return e.err }
 // ExecContext implements [driver.ExecerContext].
 func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	return run(ctx, s, query,
-		func() (driver.Result, error) { return s.clientConn.ExecContext(ctx, query, args) },
+		func() (driver.Result, error) {
+			return written(query, args, func(text string) (driver.Result, error) { return s.clientConn.ExecContext(ctx, text, nil) })
+		},
 		func(st driver.Stmt) (driver.Result, error) { return st.(driver.StmtExecContext).ExecContext(ctx, args) })
 }
 
 // QueryContext implements [driver.QueryerContext].
 func (s *session) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	return run(ctx, s, query,
-		func() (driver.Rows, error) { return s.clientConn.QueryContext(ctx, query, args) },
+		func() (driver.Rows, error) {
+			return written(query, args, func(text string) (driver.Rows, error) { return s.clientConn.QueryContext(ctx, text, nil) })
+		},
 		func(st driver.Stmt) (driver.Rows, error) { return st.(driver.StmtQueryContext).QueryContext(ctx, args) })
 }
 
