@@ -14,7 +14,7 @@ const maxBatchBytes = 4 << 20
 // GetMany implements [store.Batcher].
 func (d *Driver) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 	if len(keys) == 0 {
-		return nil, nil
+		return nil, d.usable(ctx)
 	}
 	values := make([][]byte, len(keys))
 	var failed failures
@@ -33,6 +33,9 @@ func (d *Driver) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 
 // SetMany implements [store.Batcher]. Large batches are several writes, each of them atomic.
 func (d *Driver) SetMany(ctx context.Context, entries []store.Item, ttl time.Duration) error {
+	if len(entries) == 0 {
+		return d.usable(ctx)
+	}
 	var failed failures
 	for len(entries) > 0 {
 		n := take(entries)
@@ -44,6 +47,15 @@ func (d *Driver) SetMany(ctx context.Context, entries []store.Item, ttl time.Dur
 		entries = entries[n:]
 	}
 	return failed.err()
+}
+
+// usable is the error of a call that has nothing to do.
+func (d *Driver) usable(ctx context.Context) error {
+	err := d.enter(ctx)
+	if err == nil {
+		d.calls.RUnlock()
+	}
+	return err
 }
 
 // take returns how many entries make the next write, at least one.
@@ -75,7 +87,7 @@ func (d *Driver) setMany(ctx context.Context, entries []store.Item, ttl time.Dur
 // DeleteMany implements [store.Batcher]. It is one write.
 func (d *Driver) DeleteMany(ctx context.Context, keys []string) (int, error) {
 	if len(keys) == 0 {
-		return 0, nil
+		return 0, d.usable(ctx)
 	}
 	deleted := 0
 	if err := d.write(ctx, func(c *change) error {

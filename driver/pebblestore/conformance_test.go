@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/boundtest"
 	"github.com/luastore/store/storetest"
 )
 
@@ -13,6 +14,7 @@ import (
 var harness = storetest.Harness{
 	InProcess:  true,
 	Persistent: true,
+	Scale:      repetitions(1),
 	Opener: func(t testing.TB) store.Opener {
 		return Opener(&Options{Path: filepath.Join(t.TempDir(), "store"), NoSync: true})
 	},
@@ -22,7 +24,7 @@ var harness = storetest.Harness{
 var durable = storetest.Harness{
 	InProcess:  true,
 	Persistent: true,
-	Scale:      0.2,
+	Scale:      repetitions(0.2),
 	Opener: func(testing.TB) store.Opener {
 		disk := newMemory()
 		return store.Opener{Open: func(ctx context.Context) (store.Driver, error) {
@@ -33,6 +35,14 @@ var durable = storetest.Harness{
 			return d, nil
 		}}
 	},
+}
+
+// repetitions returns scale, or a quarter of it under the race detector, to which repetitions say little.
+func repetitions(scale float64) float64 {
+	if boundtest.Race {
+		scale /= 4
+	}
+	return scale
 }
 
 func TestConformance(t *testing.T) { storetest.Run(t, harness) }

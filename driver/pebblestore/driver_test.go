@@ -97,9 +97,9 @@ func TestSweeper_StepIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	next, keys, err := d.expired(0, maxTime-1, 4)
-	if len(keys) != 4 || next == never || err != nil {
-		t.Errorf("%d keys, next at %d, %v", len(keys), next, err)
+	next, found, err := d.expired(0, maxTime-1, 4)
+	if len(found) != 4 || next == never || err != nil {
+		t.Errorf("%d entries, next at %d, %v", len(found), next, err)
 	}
 }
 
@@ -108,14 +108,24 @@ func TestSweeper_LeavesWhatWasReplacedMeanwhile(t *testing.T) {
 	d := openOn(t, small, newMemory())
 	d.sweeper.stop()
 	keys := []string{"t:never", "t:later", "t:gone", "t:absent"}
-	for i, ttl := range []time.Duration{0, time.Hour, store.MinTTL} {
-		if err := d.Set(t.Context(), keys[i], []byte("v"), ttl); err != nil {
+	for _, key := range keys {
+		if err := d.Set(t.Context(), key, []byte("v"), store.MinTTL); err != nil {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "one has expired", func() bool { exists, err := d.Has(t.Context(), "t:gone"); return err == nil && !exists })
-	if err := d.reclaim(keys); err != nil {
+	_, found, err := d.expired(0, maxTime-1, len(keys))
+	if err != nil {
 		t.Fatal(err)
+	}
+	if err := errors.Join(d.Set(t.Context(), "t:never", nil, 0), d.Set(t.Context(), "t:later", nil, time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Delete(t.Context(), "t:absent"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "one has expired", func() bool { exists, err := d.Has(t.Context(), "t:gone"); return err == nil && !exists })
+	if skipped := d.reclaim(found); skipped != never {
+		t.Errorf("what expires at %d was skipped", skipped)
 	}
 	if n := stored(t, d); n != 3 {
 		t.Errorf("%d keys are left, want two entries, and the expiry of one", n)
@@ -255,11 +265,110 @@ func TestDriver_Failure_IsLogged(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	d.Close()
+	eventually(t, "the failure is in the log", func() bool { return strings.Contains(out.String(), "a pebble store failed") })
 	for _, want := range []string{"level=DEBUG", "level=ERROR", "a pebble store failed", "injected I/O error", "store=/store"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%s is not in the log:\n%s", want, &out)
 		}
 	}
+}
+
+// What may have been written matches no error that says that nothing was.
+func TestDriver_UnknownOutcome_IsNothingElse(t *testing.T) {
+	for name, end := range map[string]func(d *Driver, disk *hungDisk, cancel func()){
+		"closed":   func(d *Driver, _ *hungDisk, _ func()) { go d.Close() },
+		"canceled": func(_ *Driver, _ *hungDisk, cancel func()) { cancel() },
+		"failed":   func(d *Driver, _ *hungDisk, _ func()) { d.disk.fail(errInjected) },
+	} {
+		d, disk := openHung(t)
+		disk.hang()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		result := make(chan error, 1)
+		go func() { result <- d.Set(ctx, "t:k", []byte("new"), 0) }()
+		eventually(t, "the write shows", func() bool { v, err := d.Get(t.Context(), "t:k"); return err == nil && string(v) == "new" })
+		end(d, disk, cancel)
+		err := <-result
+		for _, other := range []error{store.ErrUnavailable, store.ErrCanceled, store.ErrTimeout, store.ErrFull} {
+			if !errors.Is(err, store.ErrUnknownOutcome) || errors.Is(err, other) {
+				t.Errorf("%s: %v, which is %v", name, err, other)
+			}
+		}
+		disk.resume()
+	}
+}
+
+// Without sync, what was acknowledged last may not be there.
+func TestDriver_FailureWithoutSync_PromisesNoMoreThanThereIs(t *testing.T) {
+	to := small
+	to.noSync = true
+	disk := newFaultyDisk(1<<60, false)
+	d := openOn(t, to, disk)
+	disk.fail()
+	eventually(t, "the disk fails", func() bool { return d.Set(t.Context(), "t:k", make([]byte, 1000), 0) != nil })
+	if _, err := d.Get(t.Context(), "t:k"); store.Kind(err) != "unavailable" || !strings.Contains(err.Error(), "a second before") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestBatch_OfNothing_IsRefusedAsAnyOther(t *testing.T) {
+	d := openOn(t, small, newMemory())
+	calls := map[string]func(context.Context) error{
+		"GetMany":    func(ctx context.Context) error { _, err := d.GetMany(ctx, nil); return err },
+		"SetMany":    func(ctx context.Context) error { return d.SetMany(ctx, nil, 0) },
+		"DeleteMany": func(ctx context.Context) error { _, err := d.DeleteMany(ctx, nil); return err },
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, call := range calls {
+		if err := call(canceled); store.Kind(err) != "canceled" {
+			t.Errorf("%s, canceled: %v", name, err)
+		}
+		if err := call(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	d.Close()
+	for name, call := range calls {
+		if err := call(t.Context()); store.Kind(err) != "unavailable" {
+			t.Errorf("%s, closed: %v", name, err)
+		}
+	}
+}
+
+// A handler of logs that hangs must not hold up who waits for the disk.
+func TestDriver_FailureWhoseLogHangs_IsToldToCallers(t *testing.T) {
+	logged, goOn := make(chan struct{}), make(chan struct{})
+	defer close(goOn)
+	to := small
+	to.logger = slog.New(hangingLog{slog.DiscardHandler, logged, goOn})
+	disk := newFaultyDisk(1<<60, false)
+	d := openOn(t, to, disk)
+	disk.fail()
+	within(t, 5*time.Second, "a write", func() {
+		if err := d.Set(t.Context(), "t:k", []byte("v"), 0); store.Kind(err) != "unknown_outcome" {
+			t.Errorf("got %v", err)
+		}
+	})
+	within(t, 5*time.Second, "Close", func() { d.Close() })
+	<-logged
+}
+
+// A hangingLog does not return from an error that it is told of.
+type hangingLog struct {
+	slog.Handler
+	logged chan<- struct{}
+	goOn   <-chan struct{}
+}
+
+func (hangingLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
+
+func (h hangingLog) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h hangingLog) Handle(context.Context, slog.Record) error {
+	h.logged <- struct{}{}
+	<-h.goOn
+	return nil
 }
 
 // A syncBuffer is a buffer that many may write to.

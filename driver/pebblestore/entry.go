@@ -15,7 +15,11 @@ import (
 //
 // where an expiry is 8 bytes, big-endian: nanoseconds since the Unix epoch, 0 for never. The second kind is the index that finds
 // what has expired, in the order in which it did.
+//
+// Pebble keeps the name of the layout with the database, as that of the order of its keys, and opens it under no other.
 const (
+	layout = "luastore.v1"
+
 	dataKind   = 'd'
 	expiryKind = 'x'
 

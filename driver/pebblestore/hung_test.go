@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -133,6 +134,25 @@ func TestHungDisk_CloseMakesCallsLeaveAndEndsWithTheDisk(t *testing.T) {
 	})
 }
 
+// Whoever gave up leaves nothing behind but what Pebble holds, of which there is a bound.
+func TestHungDisk_CallsThatEnded_DoNotLinger(t *testing.T) {
+	d, disk := openHung(t)
+	disk.hang()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	value := make([]byte, 1000) // so that the memory for writes is full soon, and Pebble holds who comes
+	for range 2000 {
+		wait.Go(func() { _ = d.Set(ctx, "t:k", value, 0) })
+	}
+	eventually(t, "writes wait for each other", func() bool { return len(d.stripesOf([]string{"t:k"})[0].held) == 1 })
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	<-tick.C
+	cancel()
+	wait.Wait()
+	eventually(t, "they have left", func() bool { return runtime.NumGoroutine() < 2*maxIdle+100 })
+}
+
 // A delete that says false because of one that is not on disk yet must not be believed sooner than that one.
 func TestHungDisk_AnswerThatRestsOnAnUnsyncedWrite_Waits(t *testing.T) {
 	d, disk := openHung(t)
@@ -163,7 +183,7 @@ func TestHungDisk_AnswerThatRestsOnAnUnsyncedWrite_Waits(t *testing.T) {
 func TestWrite_WhoseContextEndsBeforeItBegins_IsNeverDone(t *testing.T) {
 	d, _ := openHung(t)
 	held := d.stripesOf([]string{"t:k"})[0]
-	held.Lock()
+	held.lock(nil, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if err := d.Set(ctx, "t:k", []byte("new"), 0); store.Kind(err) != "timeout" {
@@ -174,7 +194,7 @@ func TestWrite_WhoseContextEndsBeforeItBegins_IsNeverDone(t *testing.T) {
 	if _, err := d.Delete(canceled, "t:k"); store.Kind(err) != "canceled" {
 		t.Errorf("a write that waits for a lock: %v", err)
 	}
-	held.Unlock()
+	held.unlock()
 	eventually(t, "those who left have come and gone", func() bool {
 		none := d.calls.TryLock()
 		if none {

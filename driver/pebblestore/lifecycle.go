@@ -54,20 +54,28 @@ func (d *Driver) enter(ctx context.Context) error {
 // refusal is the error of a call that came too late.
 func (d *Driver) refusal() error {
 	if err := d.disk.broken(); err != nil {
-		return failedError(d.target.path, err)
+		return d.failedError(err)
 	}
 	return errClosed
 }
 
-// fail is called by the fence, once, when the disk failed. The caller may hold locks of Pebble. While Pebble is being opened
-// nobody has the driver, and who opens it asks the fence.
+// reason is why a write that had begun is not confirmed.
+func (d *Driver) reason() error {
+	if err := d.disk.broken(); err != nil {
+		return err
+	}
+	return errClosing
+}
+
+// fail is called by the fence, once, when the disk failed. The caller may hold locks of Pebble, and waits for nothing: the log may
+// take its time. While Pebble is being opened nobody has the driver, and who opens it asks the fence.
 func (d *Driver) fail(err error) {
-	d.log(slog.LevelError, "a pebble store failed; it answers unavailable until it is opened again", "error", err)
 	time.AfterFunc(failPatience, d.wedged.give)
 	d.over.give()
 	if d.opened.Load() {
 		d.stop()
 	}
+	go d.log(slog.LevelError, "a pebble store failed; it answers unavailable until it is opened again", "error", flat(err))
 }
 
 // stop refuses new calls and begins to release everything. Calls under way are waited for.

@@ -14,17 +14,59 @@ const (
 	maxPage = 10_000
 	// maxExpired bounds the expired entries that are passed over for one page, which may so end short of its limit.
 	maxExpired = 2_000
+	// maxListings bounds the listings that run at once: others wait, those that a disk holds up too.
+	maxListings = 64
 	// cursorMark begins every cursor, which could not be told from the first one otherwise if the last key is the prefix
 	// itself. What follows is the last key without the prefix: a forged cursor cannot leave the prefix.
 	cursorMark = "."
 )
 
-// List implements [store.Driver].
+// A listed is what a listing came to.
+type listed struct {
+	page store.Page
+	err  error
+}
+
+// List implements [store.Driver]. It runs on a goroutine of its own, which the caller leaves when ctx ends: Pebble does not look up
+// while it passes over what was deleted.
 func (d *Driver) List(ctx context.Context, prefix, cursor string, limit int) (store.Page, error) {
 	if err := d.enter(ctx); err != nil {
 		return store.Page{}, err
 	}
-	defer d.calls.RUnlock()
+	select {
+	case d.listings <- struct{}{}:
+	case <-ctx.Done():
+		d.calls.RUnlock()
+		return store.Page{}, d.unlisted(ctx)
+	case <-d.over.c:
+		d.calls.RUnlock()
+		return store.Page{}, d.unlisted(ctx)
+	}
+	done := make(chan listed, 1)
+	go func() {
+		page, err := d.list(ctx, prefix, cursor, limit)
+		<-d.listings
+		d.calls.RUnlock()
+		done <- listed{page, err}
+	}()
+	select {
+	case l := <-done:
+		return l.page, l.err
+	case <-ctx.Done():
+	case <-d.over.c:
+	}
+	return store.Page{}, d.unlisted(ctx)
+}
+
+// unlisted is the error of a listing that its caller left.
+func (d *Driver) unlisted(ctx context.Context) error {
+	if err := endedWhile(ctx, "while the pebble store was listing keys"); err != nil {
+		return err
+	}
+	return d.refusal()
+}
+
+func (d *Driver) list(ctx context.Context, prefix, cursor string, limit int) (store.Page, error) {
 	from := appendDataKey(nil, prefix)
 	to := successor(from)
 	if cursor != "" {
@@ -43,10 +85,13 @@ func (d *Driver) List(ctx context.Context, prefix, cursor string, limit int) (st
 	if err == nil {
 		err = it.Error()
 	}
-	if err != nil {
-		return store.Page{}, d.listError(ctx, err)
+	switch {
+	case err == nil:
+		return page, nil
+	case ctx.Err() != nil:
+		return store.Page{}, d.unlisted(ctx)
 	}
-	return page, nil
+	return store.Page{}, d.readError(err)
 }
 
 // page reads the next page from it.
@@ -85,13 +130,6 @@ func isLive(it *pebble.Iterator, now int64) (bool, error) {
 	}
 	e, err := parseEntry(stored)
 	return err != nil || e.live(now), nil
-}
-
-func (d *Driver) listError(ctx context.Context, err error) error {
-	if err := ended(ctx); err != nil {
-		return err
-	}
-	return d.readError(err)
 }
 
 // successor returns the first key that is above all that begin with prefix, which is not made of 0xff alone.

@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/luastore/store"
 )
@@ -26,34 +29,45 @@ func TestDriver_SecondProcess_IsToldAtOnce(t *testing.T) {
 		}
 		return
 	}
-	path := realTemp(t)
+	path := onDisk(t).path
 	d, err := Opener(&Options{Path: path}).Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	second := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDriver_SecondProcess_IsToldAtOnce$")
-	second.Env = append(os.Environ(), asSecondProcess+"="+path)
-	if out, err := second.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
+	secondProcess(t, path)
 	if err := d.Set(t.Context(), "t:k", []byte("v"), 0); err != nil {
 		t.Errorf("the first process, afterwards: %v", err)
 	}
 }
 
-// realTemp is a folder for a store, by the name that it has without symbolic links.
-func realTemp(t *testing.T) string {
+// secondProcess has a second process open the folder, and fail.
+func secondProcess(t *testing.T, path string) {
 	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
+	second := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDriver_SecondProcess_IsToldAtOnce$")
+	second.Env = append(os.Environ(), asSecondProcess+"="+path)
+	if out, err := second.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
-	return filepath.Join(dir, "store")
+}
+
+// A copy of the folder, made by the process that has it, must not let another in.
+func TestDriver_WhoseLockFilesWereRead_KeepsTheFolder(t *testing.T) {
+	to := onDisk(t)
+	d := openOn(t, to, vfs.Default)
+	for _, name := range names(t, to.path) {
+		if _, err := os.ReadFile(filepath.Join(to.path, name)); err != nil && runtime.GOOS != "windows" {
+			t.Error(err)
+		}
+	}
+	secondProcess(t, to.path)
+	if err := d.Set(t.Context(), "t:k", []byte("v"), 0); err != nil {
+		t.Errorf("the first process, afterwards: %v", err)
+	}
 }
 
 func TestDriver_OpenedTwiceInOneProcess_IsToldAtOnce(t *testing.T) {
-	path := realTemp(t)
+	path := onDisk(t).path
 	link := filepath.Join(filepath.Dir(path), "link")
 	d, err := Opener(&Options{Path: path}).Open(t.Context())
 	if err != nil {

@@ -73,6 +73,9 @@ func inconsistent(d *Driver) string {
 			entries[string(key[1:])] = e.expires
 		}
 	}
+	if err := it.Error(); err != nil {
+		return err.Error()
+	}
 	for name, expires := range entries {
 		if indexed[name] != expires {
 			return "not in the index: " + strconv.Quote(name)

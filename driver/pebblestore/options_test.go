@@ -117,13 +117,3 @@ func TestOpen_WithoutParentFolder_SaysSo(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-func TestOpen_OfAFile_Fails(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Opener(&Options{Path: path}).Open(context.Background()); store.Kind(err) != "unavailable" {
-		t.Errorf("got %v", err)
-	}
-}

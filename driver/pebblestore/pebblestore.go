@@ -13,8 +13,9 @@
 //	pebble:path               relative to the working directory, or absolute
 //	pebble:///absolute/path   the same as pebble:/absolute/path
 //
-// where path is a folder for this store alone. It is made if it does not exist; the folder above it must exist. A ?, a # or a %
-// in the path is written %3F, %23, %25. The parameters are these; any other is an error:
+// where path is a folder for this store alone: a folder that is not empty and no store of this package is refused, and left as it
+// is. It is made if it does not exist; the folder above it must exist. A ?, a # or a % in the path is written %3F, %23, %25. The
+// parameters are these; any other is an error:
 //
 //	sync       false: a write is acknowledged before it is on disk (see below); default true
 //	cache      memory for blocks of tables that were read, in bytes or as 64MiB; default 32MiB
@@ -32,26 +33,29 @@
 //
 // When the disk refuses a write (it is full, or broken) nobody can tell what it holds. The store is frozen at that moment, as if
 // the process had ended there: nothing is written any more, calls under way answer [store.ErrUnknownOutcome], and every later
-// call, reads too, [store.ErrUnavailable] with the reason, until the store is opened again. Everything acknowledged is there then.
+// call, reads too, [store.ErrUnavailable] with the reason, until the store is opened again. Everything acknowledged is there then;
+// with sync=false, all up to about a second before the failure. Opening needs room on the disk first, about that of two memtables:
+// on a full one it answers [store.ErrFull]. It answers [store.ErrCorrupt] where files are missing or damaged, and removes none then.
 //
 // # Caveats
 //
-//   - One process at a time: another one is told so at once. A folder on a network file system is asking for trouble.
+//   - One driver at a time: another one, of this process too, is told so at once. An opening that timed out keeps the folder until the
+//     disk lets go of it. A folder on a network file system is asking for trouble.
+//   - Copy the folder while the store is closed: a copy of one that is open may hold files of different moments.
 //   - A read may see a write that is not on disk yet, up to one fsync before it is.
 //   - The clock of this machine decides on expiry. Setting it back keeps entries for longer and can bring back expired ones that
 //     were not reclaimed yet; setting it forward ends entries early.
 //   - Expired entries are hidden at once, and reclaimed in the background, soon. Pebble gives the disk space back when it compacts.
 //   - A listing reads past the values of what it lists. It names expired entries to nobody, but looks at them until they are reclaimed.
 //   - Values are stored in the clear. A folder that the driver makes is for the user of the process alone (mode 0700).
-//   - A disk that neither answers nor fails holds up Close, and reads that need it, whatever their deadline; writes leave in time.
+//   - A disk that neither answers nor fails holds up Close, and reads of keys that need it, whatever their deadline; openings, writes
+//     and listings return in time.
+//   - An expired entry that cannot be read is not reclaimed; it is tried again, a minute later and on.
 package pebblestore
 
 import (
 	"context"
-	"errors"
 	"io"
-	"io/fs"
-	"path/filepath"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -72,10 +76,11 @@ type Driver struct {
 	target target
 	db     *pebble.DB
 	disk   *fence
-	lock   io.Closer // of the folder, against other processes
+	lock   io.Closer // of the folder, against all others
 
 	stripes   [stripeCount]stripe
-	expiring  atomic.Bool // some entry expires, or did: false means that no write has an old expiry to look for
+	listings  chan struct{} // a token for each that runs
+	expiring  atomic.Bool   // some entry expires, or did: false means that no write has an old expiry to look for
 	workers   workers
 	confirmer confirmer
 	sweeper   sweeper
@@ -103,87 +108,14 @@ func Opener(o *Options) store.Opener {
 	}
 }
 
-// open opens a driver on the files of disk.
-func open(ctx context.Context, to target, disk vfs.FS) (*Driver, error) {
-	if err := ended(ctx); err != nil {
-		return nil, err
-	}
-	if err := makeFolder(disk, to.path); err != nil {
-		return nil, err
-	}
-	if disk == vfs.Default {
-		// Locks go by name within a process: one folder must have one name.
-		if real, err := filepath.EvalSymlinks(to.path); err == nil {
-			to.path = real
-		}
-	}
-	lock, err := disk.Lock(disk.PathJoin(to.path, "LOCK"))
-	if err != nil {
-		return nil, lockError(to.path, err)
-	}
-	d := &Driver{target: to, lock: lock, lifecycle: lifecycle{over: newSignal(), wedged: newSignal(), stopped: newSignal()}}
-	d.disk = &fence{FS: disk, onBreak: d.fail}
-	d.workers.init()
-	d.confirmer.start()
-	d.sweeper.d, d.syncer.d = d, d
-	if d.db, err = pebble.Open(to.path, d.pebbleOptions()); err == nil {
-		d.opened.Store(true)
-		err = d.sweeper.start()
-	}
-	if err == nil && d.disk.broken() == nil {
-		return d, nil
-	}
-	return nil, d.giveUp(err)
-}
-
-// giveUp releases what a failed opening has, and returns its error: that of the disk before err, which may be its consequence.
-func (d *Driver) giveUp(err error) error {
-	if d.db != nil {
-		d.Close()
-	} else {
-		d.confirmer.stop()
-		d.disk.drain()
-		d.lock.Close()
-	}
-	if broken := d.disk.broken(); broken != nil {
-		err = broken
-	}
-	return openError(d.target.path, err)
-}
-
-// makeFolder makes the folder of the store, to last, in one that must exist.
-func makeFolder(disk vfs.FS, path string) error {
-	if _, err := disk.Stat(path); err == nil {
-		return nil
-	}
-	parent := disk.PathDir(path)
-	if _, err := disk.Stat(parent); errors.Is(err, fs.ErrNotExist) {
-		return store.Errorf(store.ErrUnavailable, "store unavailable: there is no folder %s to make the pebble store %s in: make it, or correct the path", parent, disk.PathBase(path))
-	}
-	err := disk.MkdirAll(path, 0o700)
-	if err == nil {
-		err = syncFolder(disk, parent)
-	}
-	if err != nil {
-		return openError(path, err)
-	}
-	return nil
-}
-
-// syncFolder brings to disk what is in a folder.
-func syncFolder(disk vfs.FS, path string) error {
-	folder, err := disk.OpenDir(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
-}
-
 // pebbleOptions returns options under which Pebble neither ends the process nor writes anything past the fence.
 func (d *Driver) pebbleOptions() *pebble.Options {
 	log := logger{d}
+	comparer := *pebble.DefaultComparer
+	comparer.Name = layout
 	o := &pebble.Options{
 		FS:                  d.disk,
+		Comparer:            &comparer,
 		FormatMajorVersion:  pebble.FormatWALSyncChunks,
 		CacheSize:           d.target.cache,
 		MemTableSize:        uint64(d.target.memtable),

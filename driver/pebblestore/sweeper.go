@@ -16,7 +16,7 @@ const (
 	sweepPause = 5 * time.Millisecond
 	// sweepGap is the shortest time from one sweep to the next: entries that expire one by one are reclaimed many at a time.
 	sweepGap = 100 * time.Millisecond
-	// sweepRetry is how long a sweeper that could not read waits.
+	// sweepRetry is how long a sweeper that could not read something waits before it tries again.
 	sweepRetry = time.Minute
 
 	never = math.MaxInt64
@@ -30,13 +30,18 @@ type sweeper struct {
 
 	mu      sync.Mutex
 	timer   *time.Timer
+	skipped int64 // the first expiry of what could not be read since a sweep began; never if all could
 	stopped bool
 	running sync.WaitGroup
 }
 
+func (w *sweeper) init(d *Driver) {
+	w.d, w.skipped = d, never
+	w.wake.Store(never)
+}
+
 // start finds the first expiry there is.
 func (w *sweeper) start() error {
-	w.wake.Store(never)
 	first, _, err := w.d.expired(0, 0, 1)
 	if err != nil {
 		return err
@@ -79,17 +84,35 @@ func (w *sweeper) run() {
 	}
 	defer w.running.Done()
 	now := clock()
-	next, keys, err := w.d.expired(from, now, sweepStep)
-	if err == nil {
-		err = w.d.reclaim(keys)
-	}
+	next, found, err := w.d.expired(from, now, sweepStep)
+	w.skip(w.d.reclaim(found))
 	switch {
 	case err != nil:
 		w.set(from, now+int64(sweepRetry))
-	case next == never:
 	case next <= now:
 		w.set(next, now+int64(sweepPause))
 	default:
+		w.rest(now, next)
+	}
+}
+
+// skip notes the expiry of something that is left for the next sweep.
+func (w *sweeper) skip(expires int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.skipped = min(w.skipped, expires)
+}
+
+// rest sets the timer for the next sweep, which begins at what this one skipped.
+func (w *sweeper) rest(now, next int64) {
+	w.mu.Lock()
+	skipped := w.skipped
+	w.skipped = never
+	w.mu.Unlock()
+	switch {
+	case skipped != never:
+		w.set(skipped, min(max(next, now+int64(sweepGap)), now+int64(sweepRetry)))
+	case next != never:
 		w.set(next, max(next, now+int64(sweepGap)))
 	}
 }
@@ -117,9 +140,15 @@ func (w *sweeper) stop() {
 	w.running.Wait()
 }
 
-// expired returns up to limit keys of entries that expire from one time up to and including another, and the time of the next
-// entry that expires; never if there is none. It begins where it is told to because what was reclaimed before may still lie there.
-func (d *Driver) expired(from, to int64, limit int) (next int64, keys []string, err error) {
+// An expiring is what the index of expiries tells of one entry.
+type expiring struct {
+	expires int64
+	key     string
+}
+
+// expired returns up to limit of the entries that expire from one time up to and including another, and the time of the next entry
+// that expires; never if there is none. It begins where it is told to because what was reclaimed before may still lie there.
+func (d *Driver) expired(from, to int64, limit int) (next int64, found []expiring, err error) {
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: appendExpiryKey(nil, from, ""), UpperBound: []byte{expiryKind + 1}})
 	if err != nil {
 		return never, nil, err
@@ -130,42 +159,50 @@ func (d *Driver) expired(from, to int64, limit int) (next int64, keys []string, 
 		if !ok {
 			continue
 		}
-		if expires > to || len(keys) == limit {
-			return expires, keys, it.Error()
+		if expires > to || len(found) == limit {
+			return expires, found, it.Error()
 		}
-		keys = append(keys, key)
+		found = append(found, expiring{expires, key})
 	}
-	return never, keys, it.Error()
+	return never, found, it.Error()
 }
 
-// reclaim removes those of keys whose entries have expired. Nothing waits for the disk: who opens the store after a crash does not
-// see them either.
-func (d *Driver) reclaim(keys []string) error {
-	for _, key := range keys {
+// reclaim removes those of found that have expired, and returns the first expiry of those that it could not read; never if it could
+// read all. Nothing waits for the disk: who opens the store after a crash does not see them either.
+func (d *Driver) reclaim(found []expiring) (skipped int64) {
+	skipped = never
+	for _, x := range found {
 		if d.stopping.Load() {
-			return nil
+			break
 		}
-		if err := d.reclaimOne(key); err != nil {
-			return err
+		if err := d.reclaimOne(x); err != nil {
+			skipped = min(skipped, x.expires)
 		}
 	}
-	return nil
+	return skipped
 }
 
-func (d *Driver) reclaimOne(key string) error {
-	for _, s := range d.stripesOf([]string{key}) {
-		s.Lock()
-		defer s.Unlock()
+func (d *Driver) reclaimOne(x expiring) error {
+	s := d.stripesOf([]string{x.key})[0]
+	if !s.lock(nil, d.over.c) {
+		return d.refusal()
 	}
-	c := &change{d: d, now: clock(), batch: d.db.NewBatch()}
-	defer c.batch.Close()
-	old, err := c.findOld(key)
+	defer s.unlock()
+	old, closer, err := d.load(x.key)
 	if err != nil {
 		return err
 	}
-	if !old.exists || old.live(c.now) {
-		return nil // it was replaced meanwhile
+	defer closer.Close()
+	c := &change{d: d, now: clock(), batch: d.db.NewBatch()}
+	defer c.batch.Close()
+	switch indexed := old.exists && old.expires == x.expires; {
+	case indexed && old.live(c.now):
+		return nil // the clock was set back
+	case indexed:
+		c.drop(x.key, old)
+	default:
+		// It was replaced: meanwhile, or while nobody could read which expiry it had.
+		c.unindex(x.key, entry{expires: x.expires})
 	}
-	c.drop(key, old)
 	return d.db.Apply(c.batch, pebble.NoSync)
 }

@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"io"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -20,10 +19,31 @@ const stripeCount = 256
 // A stripe is the lock of some keys: held while an entry is read, what becomes of it is decided, and that is made visible. It is
 // not held while the disk is waited for, so that writers of one key share fsyncs as all others do.
 type stripe struct {
-	sync.Mutex
-	unsynced atomic.Int32 // writes of its keys that are visible and not yet on disk; goes up under the lock only
-	_        [48]byte     // a cache line of its own
+	held     chan struct{} // a token while somebody has the lock
+	unsynced atomic.Int32  // writes of its keys that are visible and not yet on disk; goes up under the lock only
+	_        [48]byte      // a cache line of its own
 }
+
+func (s *stripe) init() { s.held = make(chan struct{}, 1) }
+
+// lock takes the lock, and reports false if one of two signals came before it was free: who is no longer waited for does not wait
+// for a disk that hangs.
+func (s *stripe) lock(left, over <-chan struct{}) bool {
+	select {
+	case s.held <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case s.held <- struct{}{}:
+		return true
+	case <-left:
+	case <-over:
+	}
+	return false
+}
+
+func (s *stripe) unlock() { <-s.held }
 
 // seed is for hashes of keys to stripes, of all drivers.
 var seed = maphash.MakeSeed()
@@ -54,6 +74,7 @@ const (
 // waits for a lock or for the disk.
 type write struct {
 	d       *Driver
+	ctx     context.Context // of the call
 	stripes []*stripe
 	decide  func(*change) error
 	state   atomic.Int32
@@ -66,7 +87,7 @@ func (d *Driver) write(ctx context.Context, decide func(*change) error, keys ...
 	if err := d.enter(ctx); err != nil {
 		return err
 	}
-	w := &write{d: d, stripes: d.stripesOf(keys), decide: decide, done: make(chan error, 1)}
+	w := &write{d: d, ctx: ctx, stripes: d.stripesOf(keys), decide: decide, done: make(chan error, 1)}
 	d.workers.run(w)
 	select {
 	case err := <-w.done:
@@ -74,26 +95,31 @@ func (d *Driver) write(ctx context.Context, decide func(*change) error, keys ...
 	case <-ctx.Done():
 	case <-d.over.c:
 	}
-	return w.leave(ctx)
+	return w.leave()
 }
 
 // leave ends the wait for w and tells what is known of it.
-func (w *write) leave(ctx context.Context) error {
+func (w *write) leave() error {
 	if w.state.CompareAndSwap(waiting, left) {
-		if err := ended(ctx); err != nil {
-			return err
-		}
-		return w.d.refusal()
+		return w.late()
 	}
 	select {
 	case err := <-w.done:
 		return err
 	default:
 	}
-	if err := ctx.Err(); err != nil {
-		return unknownError(w.d.target.path, err)
+	if err := w.ctx.Err(); err != nil {
+		return w.d.unknownError(err)
 	}
-	return unknownError(w.d.target.path, w.d.refusal())
+	return w.d.unknownError(w.d.reason())
+}
+
+// late is the error of a write whose caller left, or is to leave, before it began.
+func (w *write) late() error {
+	if err := ended(w.ctx); err != nil {
+		return err
+	}
+	return w.d.refusal()
 }
 
 // run does w up to where only the disk is to be waited for.
@@ -118,14 +144,18 @@ func (w *write) end(err error) {
 // nothing to wait for.
 func (w *write) apply() (*change, error) {
 	for _, s := range w.stripes {
-		s.Lock()
-		defer s.Unlock()
+		if !s.lock(w.ctx.Done(), w.d.over.c) {
+			return nil, w.late()
+		}
+		defer s.unlock()
 	}
 	if !w.state.CompareAndSwap(waiting, begun) {
 		return nil, nil
 	}
 	c := &change{d: w.d, now: clock(), batch: w.d.db.NewBatch(), stripes: w.stripes}
-	if err := w.decide(c); err != nil {
+	err := w.decide(c)
+	w.decide = nil // what it holds on to is not needed while the disk is waited for
+	if err != nil {
 		c.batch.Close()
 		return nil, err
 	}
@@ -223,7 +253,7 @@ func (c *change) apply() (*change, error) {
 	if err := c.commit(); err != nil { // it did not get as far as the log
 		c.count(-1)
 		c.batch.Close()
-		return nil, store.Errorf(store.ErrTooLarge, "too large for one write to a pebble store: %w", err)
+		return nil, store.Errorf(store.ErrUnavailable, "store unavailable: the pebble store at %s did not take a write: %w", c.d.target.path, flat(err))
 	}
 	if c.wake != 0 {
 		c.d.sweeper.wakeBy(c.wake)
@@ -260,7 +290,7 @@ func (c *change) confirm() error {
 	}
 	// The fence lets nothing through once it is closed, so that what went before it closed is on disk.
 	if c.d.disk.broken() != nil {
-		return unknownError(c.d.target.path, c.d.refusal())
+		return c.d.unknownError(c.d.reason())
 	}
 	return c.batch.Close()
 }
