@@ -16,9 +16,9 @@ func (d *Driver) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 	}
 	var values [][]byte
 	var failed failures
-	err := d.read(ctx, func(c *conn) error {
+	err := d.read(ctx, func(c *conn, by view) error {
 		values, failed = make([][]byte, len(keys)), failures{}
-		return c.snapshot(func() error { return d.getMany(ctx, c, keys, values, &failed) })
+		return c.snapshot(func() error { return d.getMany(ctx, c, by, keys, values, &failed) })
 	})
 	if err != nil {
 		return nil, err
@@ -36,17 +36,18 @@ func (c *conn) snapshot(use func() error) error {
 }
 
 // getMany fills values. Its error is one of all keys.
-func (d *Driver) getMany(ctx context.Context, c *conn, keys []string, values [][]byte, failed *failures) error {
-	at := now()
+func (d *Driver) getMany(ctx context.Context, c *conn, by view, keys []string, values [][]byte, failed *failures) error {
 	for i, key := range keys {
 		if ctx.Err() != nil {
 			return d.ended(ctx)
 		}
-		v, _, err := c.entry(key, at, d.target.MaxValueBytes)
+		v, _, err := c.entry(key, by, d.target.MaxValueBytes)
 		switch {
 		case err == nil:
 			values[i] = v
 		case errors.Is(err, store.ErrNotFound):
+		case errors.Is(err, errUndecided):
+			return err
 		case codeOf(err) == 0:
 			failed.add(key, err)
 		default:
@@ -112,7 +113,7 @@ func (d *Driver) writeEach(ctx context.Context, bytes, n int, key func(i int) st
 	return all
 }
 
-// DeleteMany removes keys and returns how many existed.
+// DeleteMany removes keys and returns how many existed, in as many transactions as the length of their values demands.
 func (d *Driver) DeleteMany(ctx context.Context, keys []string) (int, error) {
 	if err := d.enter(ctx); err != nil {
 		return 0, err
@@ -121,24 +122,55 @@ func (d *Driver) DeleteMany(ctx context.Context, keys []string) (int, error) {
 	var failed failures
 	for len(keys) > 0 {
 		part := keys[:min(len(keys), maxGroup)]
-		keys = keys[len(part):]
-		existed := make([]bool, len(part))
-		lost := d.writeEach(ctx, 0, len(part), func(i int) string { return part[i] }, func(c *conn, i int, at instant) error {
-			rows, err := c.exec(deleteQuery, []byte(part[i]), at.micros())
-			existed[i] = rows > 0
-			return err
-		})
+		done, existed, lost := d.deleteSome(ctx, part)
+		keys = keys[done:]
+		deleted += existed
 		failed.merge(lost)
-		if len(lost.errs) == len(part) {
-			continue // the transaction may still run, and use existed
-		}
-		for _, was := range existed {
-			if was {
-				deleted++
-			}
-		}
 	}
 	return deleted, failed.err()
+}
+
+// deleteSome removes the first of keys, at least one, in one transaction. It returns how many it is done with and how many of
+// these existed.
+func (d *Driver) deleteSome(ctx context.Context, keys []string) (done, existed int, lost failures) {
+	r := &removal{}
+	err := d.write(ctx, 0, func(c *conn, at instant) error {
+		*r = removal{}
+		for r.done < len(keys) && r.bytes < maxGroupBytes {
+			if err := r.take(c, keys[r.done], at); err != nil && !byItself(err) {
+				return err
+			} else if err != nil {
+				r.failed.add(keys[r.done], d.explain(err))
+			}
+			r.done++
+		}
+		return nil
+	})
+	if err == nil {
+		return r.done, r.existed, r.failed
+	}
+	// The transaction may still run, and use r.
+	for _, key := range keys {
+		lost.add(key, err)
+	}
+	return len(keys), 0, lost
+}
+
+// A removal is how far a transaction that deletes keys has come.
+type removal struct {
+	done, existed, bytes int
+	failed               failures
+}
+
+// take removes one key.
+func (r *removal) take(c *conn, key string, at instant) error {
+	var row [1]any
+	return c.rows(takeQuery, row[:], func() bool {
+		length, _ := row[0].(int64)
+		r.bytes += int(length)
+		r.existed++
+		return true
+	}, []byte(key), at.micros())
 }
 
 // failures collects the keys of a batch that failed.

@@ -34,11 +34,10 @@ func (d *Driver) Entry(ctx context.Context, key string) ([]byte, time.Duration, 
 }
 
 func (d *Driver) entry(ctx context.Context, key string) (v []byte, ttl time.Duration, err error) {
-	err = d.read(ctx, func(c *conn) error {
-		at := now()
+	err = d.read(ctx, func(c *conn, by view) error {
 		var expires int64
-		v, expires, err = c.entry(key, at, d.target.MaxValueBytes)
-		ttl = at.until(expires)
+		v, expires, err = c.entry(key, by, d.target.MaxValueBytes)
+		ttl = by.at.until(expires)
 		return err
 	})
 	if err != nil {
@@ -49,32 +48,35 @@ func (d *Driver) entry(ctx context.Context, key string) (v []byte, ttl time.Dura
 
 // TTL returns the time that key has left.
 func (d *Driver) TTL(ctx context.Context, key string) (ttl time.Duration, err error) {
-	err = d.read(ctx, func(c *conn) error {
-		at := now()
-		expires, err := c.expires(key, at)
-		ttl = at.until(expires)
+	err = d.read(ctx, func(c *conn, by view) error {
+		expires, err := c.expires(key, by)
+		ttl = by.at.until(expires)
 		return err
 	})
 	return ttl, err
 }
 
 // expires returns when key expires (0: never), or store.ErrNotFound.
-func (c *conn) expires(key string, at instant) (int64, error) {
+func (c *conn) expires(key string, by view) (int64, error) {
 	var row [1]any
-	err := c.row(expiryQuery, row[:], []byte(key), at.micros())
+	err := c.row(expiryQuery, row[:], []byte(key), by.sure.micros())
 	if errors.Is(err, errNoRow) {
 		return 0, store.ErrNotFound
 	}
 	if err != nil {
 		return 0, err
 	}
-	return expiry(row[0])
+	at, err := expiry(row[0])
+	if err != nil {
+		return 0, err
+	}
+	return at, by.decide(at)
 }
 
 // Has reports whether key exists, whatever its row holds.
 func (d *Driver) Has(ctx context.Context, key string) (exists bool, err error) {
-	err = d.read(ctx, func(c *conn) error {
-		_, err := c.expires(key, now())
+	err = d.read(ctx, func(c *conn, by view) error {
+		_, err := c.expires(key, by)
 		exists = err == nil || errors.Is(err, errNoExpiry)
 		if exists || errors.Is(err, store.ErrNotFound) {
 			return nil
@@ -118,18 +120,23 @@ type page struct {
 }
 
 // fill reads the rows of the page.
-func (p *page) fill(c *conn) error {
+func (p *page) fill(c *conn, by view) error {
 	p.keys, p.next = nil, ""
+	undecided := false
 	most := p.limit + maxExpired
 	seen := 0
 	var row [2]any
-	return c.rows(listQuery, row[:], func() bool {
+	err := c.rows(listQuery, row[:], func() bool {
 		if seen++; seen%checkRows == 0 && p.ctx.Err() != nil {
 			p.ended = true
 			return false
 		}
 		key, _ := row[0].([]byte)
-		if live, _ := row[1].(int64); live != 0 {
+		live, _ := row[1].(int64)
+		if undecided = live == 2; undecided {
+			return false
+		}
+		if live != 0 {
 			if len(p.keys) == p.limit {
 				p.next = table.Cursor(p.prefix, p.keys[p.limit-1])
 				return false
@@ -141,7 +148,11 @@ func (p *page) fill(c *conn) error {
 			return false
 		}
 		return true
-	}, []byte(p.from), []byte(p.to), now().micros(), int64(most))
+	}, []byte(p.from), []byte(p.to), by.at.micros(), int64(most), by.sure.micros())
+	if err == nil && undecided {
+		err = errUndecided
+	}
+	return err
 }
 
 // Set writes value and expiry together.
@@ -239,7 +250,7 @@ func (d *Driver) Incr(ctx context.Context, key string, delta, initial float64, t
 
 func (c *conn) incr(key string, delta, initial float64, ttl time.Duration, at instant, maxBytes int) (float64, error) {
 	present := initial
-	stored, _, err := c.entry(key, at, maxBytes)
+	stored, _, err := c.entry(key, at.final(), maxBytes)
 	exists := err == nil
 	switch {
 	case exists:

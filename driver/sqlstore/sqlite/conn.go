@@ -35,7 +35,10 @@ const (
 	swapKeepQuery
 	removeQuery
 	updateQuery
+	staleQuery
 	sweepQuery
+	takeQuery
+	schemaQuery
 	markQuery
 	unmarkQuery
 	queries // how many there are
@@ -51,8 +54,10 @@ var texts = [queries]string{
 	getQuery: `SELECT CASE WHEN typeof(value) = 'blob' AND length(value) <= ?3 THEN value END,
 		CASE typeof(value) WHEN 'blob' THEN length(value) ELSE -1 END, expires
 		FROM TABLE WHERE key = ?1 AND (expires IS NULL OR expires > ?2)`,
-	expiryQuery:  `SELECT expires FROM TABLE WHERE key = ?1 AND (expires IS NULL OR expires > ?2)`,
-	listQuery:    `SELECT key, expires IS NULL OR expires > ?3 FROM TABLE WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?4`,
+	expiryQuery: `SELECT expires FROM TABLE WHERE key = ?1 AND (expires IS NULL OR expires > ?2)`,
+	// 1 is alive, 2 undecided, see view.
+	listQuery: `SELECT key, CASE WHEN expires IS NULL OR expires > ?3 THEN 1 WHEN expires > ?5 THEN 2 ELSE 0 END
+		FROM TABLE WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?4`,
 	expiredQuery: `SELECT 1 FROM TABLE WHERE expires <= ?1 LIMIT 1`,
 	setQuery: `INSERT INTO TABLE (key, expires, value) VALUES (?1, ?2, ?3)
 		ON CONFLICT (key) DO UPDATE SET expires = excluded.expires, value = excluded.value`,
@@ -66,7 +71,10 @@ var texts = [queries]string{
 	swapKeepQuery: `UPDATE TABLE SET value = ?4 WHERE key = ?1 AND value = ?3 AND (expires IS NULL OR expires > ?2)`,
 	removeQuery:   `DELETE FROM TABLE WHERE key = ?1 AND value = ?3 AND (expires IS NULL OR expires > ?2)`,
 	updateQuery:   `UPDATE TABLE SET value = ?2 WHERE key = ?1`,
-	sweepQuery:    `DELETE FROM TABLE WHERE key IN (SELECT key FROM TABLE WHERE expires <= ?1 LIMIT ?2)`,
+	staleQuery:    `SELECT key, octet_length(value) FROM TABLE WHERE expires <= ?1 LIMIT ?2`,
+	sweepQuery:    `DELETE FROM TABLE WHERE key IS ?1 AND expires <= ?2`,
+	takeQuery:     `DELETE FROM TABLE WHERE key = ?1 AND (expires IS NULL OR expires > ?2) RETURNING octet_length(value)`,
+	schemaQuery:   `PRAGMA schema_version`,
 	// A row that no call can name and nobody sees, see (*writer).settle.
 	markQuery:   `INSERT INTO TABLE (key, expires, value) VALUES (x'', 0, x'') ON CONFLICT (key) DO NOTHING`,
 	unmarkQuery: `DELETE FROM TABLE WHERE key = x''`,
@@ -217,24 +225,33 @@ func (c *conn) row(q query, row []any, values ...any) error {
 
 // text runs a statement once and returns the first column of its first row, nil where it has none.
 func (c *conn) text(sql string, values ...any) (first any, err error) {
+	row, err := c.line(context.Background(), sql, values...)
+	if err != nil || len(row) == 0 {
+		return nil, err
+	}
+	return row[0], nil
+}
+
+// line runs a statement once and returns its first row, nil where it has none. A ctx that can end interrupts it, for the price of
+// a goroutine.
+func (c *conn) line(ctx context.Context, sql string, values ...any) (first []driver.Value, err error) {
 	s, err := c.raw.Prepare(sql)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	found, err := s.(statement).QueryContext(context.Background(), c.bind(values))
+	found, err := s.(statement).QueryContext(ctx, c.bind(values))
 	if err != nil {
 		return nil, err
 	}
 	defer found.Close()
-	dest := make([]driver.Value, len(found.Columns()))
-	if err := found.Next(dest); err != nil || len(dest) == 0 {
-		if errors.Is(err, io.EOF) {
-			err = nil
-		}
+	first = make([]driver.Value, len(found.Columns()))
+	if err := found.Next(first); errors.Is(err, io.EOF) {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
-	return dest[0], nil
+	return first, nil
 }
 
 func (c *conn) close() {
@@ -247,13 +264,19 @@ func (c *conn) close() {
 }
 
 // entry returns the value of key and when it expires (0: never), or store.ErrNotFound.
-func (c *conn) entry(key string, at instant, maxBytes int) (v []byte, expires int64, err error) {
+func (c *conn) entry(key string, by view, maxBytes int) (v []byte, expires int64, err error) {
 	var row [3]any
-	err = c.row(getQuery, row[:], []byte(key), at.micros(), int64(maxBytes))
+	err = c.row(getQuery, row[:], []byte(key), by.sure.micros(), int64(maxBytes))
 	if errors.Is(err, errNoRow) {
 		return nil, 0, store.ErrNotFound
 	}
 	if err != nil {
+		return nil, 0, err
+	}
+	if expires, err = expiry(row[2]); err != nil {
+		return nil, 0, err
+	}
+	if err := by.decide(expires); err != nil {
 		return nil, 0, err
 	}
 	length, _ := row[1].(int64)
@@ -267,8 +290,7 @@ func (c *conn) entry(key string, at instant, maxBytes int) (v []byte, expires in
 	if v == nil {
 		v = []byte{}
 	}
-	expires, err = expiry(row[2])
-	return v, expires, err
+	return v, expires, nil
 }
 
 // expiry returns what an expires column holds, 0 for never.

@@ -19,6 +19,8 @@ type faults struct {
 	readOnly atomic.Bool // files open for reading alone
 	noShm    atomic.Bool // there is no shared memory
 
+	slow atomic.Pointer[func(c fileCall)] // is called with each, and may wait; nil: is not
+
 	mu    sync.Mutex
 	calls int                    // so far
 	fail  func(c fileCall) int32 // result code of a call that fails, 0 for one that does not; nil: none fails
@@ -46,20 +48,24 @@ func (f *faults) count() int {
 
 // step counts a call and returns the code that it fails with, if it does.
 func (f *faults) step(op, name string) int32 {
+	c := fileCall{op: op, file: "other"}
+	switch {
+	case strings.HasSuffix(name, "-wal"):
+		c.file = "wal"
+	case strings.HasSuffix(name, filepath.Base(f.path)):
+		c.file = "db"
+	}
+	if slow := f.slow.Load(); slow != nil {
+		(*slow)(c)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
+	c.number = f.calls
 	if f.fail == nil {
 		return engine.SQLITE_OK
 	}
-	file := "other"
-	switch {
-	case strings.HasSuffix(name, "-wal"):
-		file = "wal"
-	case strings.HasSuffix(name, filepath.Base(f.path)):
-		file = "db"
-	}
-	return f.fail(fileCall{f.calls, op, file})
+	return f.fail(c)
 }
 
 // target is that of o on the file, with the faults in between.

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"net/url"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -36,7 +35,8 @@ const (
 
 // Options say which table of which file holds the entries, and how. They hold no secret.
 type Options struct {
-	// Path is the database file. A relative one is below the folder that the process is in when its opener is made. Required.
+	// Path is the database file. A relative one is below the folder that the process is in when its opener is made, and symbolic
+	// links are followed then. SQLite takes up to 504 bytes. Required.
 	Path string
 	// Table is the name of the table: lower-case letters, digits and _. Default [DefaultTable].
 	Table string
@@ -45,7 +45,8 @@ type Options struct {
 	// Synchronous says when a write is answered: [SynchronousFull], [SynchronousNormal] or [SynchronousOff]. Default
 	// [DefaultSynchronous].
 	Synchronous string
-	// BusyTimeout is how long a call waits while another process holds the lock that it needs; its context may end before.
+	// BusyTimeout is how long a call, counted from its begin, waits while another process holds the lock that it needs; its
+	// context may end before.
 	// Default [DefaultBusyTimeout].
 	BusyTimeout time.Duration
 	// MaxConns is how many connections read at the same time, 1 to 1000, beside the one that writes. Default [DefaultMaxConns].
@@ -164,6 +165,8 @@ func (o *Options) check() error {
 		return err
 	}
 	switch {
+	case strings.HasPrefix(full.Table, "sqlite_"):
+		return invalid("invalid table name %q: SQLite keeps names that begin with sqlite_ for itself", full.Table)
 	case full.Path == "":
 		return invalid("the path of a SQLite database is missing")
 	case strings.Contains(full.Path, ":memory:"):
@@ -210,35 +213,21 @@ func (o *Options) withDefaults() Options {
 
 // A target is what a driver opens: equal ones are the same.
 type target struct {
-	Options        // with defaults, and an absolute path
-	vfs     string // what SQLite reads and writes files with; "" is its own. Tests put one in between.
+	Options // with defaults, and an absolute path without symbolic links
+
+	// What follows is for tests.
+	vfs             string // what SQLite reads and writes files with; "" is its own
+	checkpointPages int    // instead of the constant; 0 is that
 }
 
 func (o *Options) target() target {
 	full := o.withDefaults()
 	if full.check() == nil {
 		if path, err := filepath.Abs(full.Path); err == nil {
-			full.Path = path
+			full.Path = resolve(path)
 		}
 	}
 	return target{Options: full}
-}
-
-// checkPath says what is wrong in words that SQLite does not have: to it, all of this is a file that cannot be opened. It does
-// not open the file, because closing it would drop the locks that other drivers of this process hold.
-func (t *target) checkPath() error {
-	folder := filepath.Dir(t.Path)
-	if _, err := os.Stat(folder); err != nil {
-		return store.Errorf(store.ErrUnavailable, "store unavailable: the folder of the SQLite database %s cannot be used, make it first: %w", t.Path, err)
-	}
-	info, err := os.Stat(t.Path)
-	switch {
-	case err == nil && info.IsDir():
-		return invalid("%s is a folder: a SQLite URL needs the path of a file", t.Path)
-	case err != nil && t.MustExist:
-		return store.Errorf(store.ErrUnavailable, "store unavailable: there is no SQLite database to use at %s, and create is false: %w", t.Path, err)
-	}
-	return nil
 }
 
 func invalid(format string, args ...any) error {

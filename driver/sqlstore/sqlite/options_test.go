@@ -141,7 +141,11 @@ func TestInfo_SaysWhatSynchronousMeans(t *testing.T) {
 		if got := d.Info().Durability; !strings.Contains(got, want) {
 			t.Errorf("%q: %s", mode, got)
 		}
-		level, err := d.writer.conn.text("PRAGMA synchronous")
+		var level any
+		err := d.write(testContext(t), 0, func(c *conn, _ instant) (err error) {
+			level, err = c.text("PRAGMA synchronous")
+			return err
+		})
 		if want := map[string]int64{"": 2, "full": 2, "normal": 1, "off": 0}[mode]; level != want || err != nil {
 			t.Errorf("%q: level %v, %v", mode, level, err)
 		}

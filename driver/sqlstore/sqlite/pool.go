@@ -2,44 +2,22 @@ package sqlite
 
 import (
 	"context"
-	"time"
+	"errors"
 )
 
 // A pool holds the connections that read, opened as they are needed.
 type pool struct {
 	target target
+	file   *file
 	idle   chan *conn // one place for each: nil is not open yet
 }
 
-func newPool(to target) *pool {
-	p := &pool{target: to, idle: make(chan *conn, to.MaxConns)}
+func newPool(to target, f *file) *pool {
+	p := &pool{target: to, file: f, idle: make(chan *conn, to.MaxConns)}
 	for range to.MaxConns {
 		p.idle <- nil
 	}
 	return p
-}
-
-// pause waits until nobody reads and keeps it so until resume is called. It gives up, with false, where that takes long: one of
-// the readers waits for another process.
-func (p *pool) pause(most time.Duration) (resume func(), ok bool) {
-	var all []*conn
-	resume = func() {
-		for _, c := range all {
-			p.idle <- c
-		}
-	}
-	timeout := time.NewTimer(most)
-	defer timeout.Stop()
-	for len(all) < p.target.MaxConns {
-		select {
-		case c := <-p.idle:
-			all = append(all, c)
-		case <-timeout.C:
-			resume()
-			return nil, false
-		}
-	}
-	return resume, true
 }
 
 // close waits until nobody reads and closes all connections. Nobody may come after.
@@ -60,18 +38,37 @@ func (p *pool) open(c *conn) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.text("PRAGMA busy_timeout = 0"); err != nil {
+	_, err = c.text("PRAGMA busy_timeout = 0")
+	if err == nil {
+		err = p.file.check()
+	}
+	if err != nil {
 		c.close()
 		return nil, err
 	}
 	return c, nil
 }
 
-// read calls use with a connection, once more where another process was in the way.
-func (d *Driver) read(ctx context.Context, use func(c *conn) error) error {
+// read calls use with a connection, and again where another process was in the way, or where that left undecided what it saw.
+func (d *Driver) read(ctx context.Context, use func(c *conn, by view) error) error {
 	if err := d.enter(ctx); err != nil {
 		return err
 	}
+	for {
+		by, err := d.readOnce(ctx, use)
+		if !errors.Is(err, errUndecided) {
+			return err
+		}
+		// Without a connection: others shall read.
+		select {
+		case <-by.turn.over:
+		case <-ctx.Done():
+			return d.ended(ctx)
+		}
+	}
+}
+
+func (d *Driver) readOnce(ctx context.Context, use func(c *conn, by view) error) (by view, err error) {
 	var c *conn
 	select {
 	case c = <-d.readers.idle:
@@ -79,29 +76,33 @@ func (d *Driver) read(ctx context.Context, use func(c *conn) error) error {
 		select {
 		case c = <-d.readers.idle:
 		case <-ctx.Done():
-			return d.ended(ctx)
+			return by, d.ended(ctx)
 		case <-d.closing.Done():
-			return errClosed
+			return by, errClosed
 		}
 	}
 	defer func() { d.readers.idle <- c }()
 	if d.closing.Err() != nil {
-		return errClosed
+		return by, errClosed
 	}
 	if d.doubtful.Load() {
-		return d.doubtError()
+		return by, d.doubtError()
 	}
-	err := d.patiently(ctx, func() (err error) {
+	by = d.writer.view()
+	if err := d.file.checkAt(by.at); err != nil {
+		return by, err
+	}
+	err = d.patiently(ctx, func() (err error) {
 		if c, err = d.readers.open(c); err != nil {
 			return err
 		}
-		return use(c)
+		return use(c, by)
 	})
 	switch {
-	case err == nil:
-		return nil
+	case err == nil || errors.Is(err, errUndecided):
+		return by, err
 	case isBusy(err):
-		return d.busyError(ctx)
+		return by, d.busyError(ctx)
 	}
-	return d.openError(err)
+	return by, d.openError(err)
 }

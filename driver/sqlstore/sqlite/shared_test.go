@@ -178,7 +178,7 @@ func TestDriver_LogThatGrewBesideAReader_ShrinksAfterIt(t *testing.T) {
 	}
 	write(200, func(size int64) bool { return size > longLog })
 	reader.statements(t, "COMMIT")
-	write(2*logGroups, func(size int64) bool { return size < longLog/4 })
+	write(50, func(size int64) bool { return size < longLog/4 })
 }
 
 // Where there is always a reader of this driver, the log is used again all the same.
@@ -191,12 +191,12 @@ func TestDriver_LogBesideReadersWithoutAPause_StaysShort(t *testing.T) {
 	for range 2 {
 		wait.Go(func() {
 			for ctx.Err() == nil {
-				d.read(ctx, func(c *conn) error { return readUntilTheNext(c, &begun) })
+				d.read(ctx, func(c *conn, _ view) error { return readUntilTheNext(c, &begun) })
 			}
 		})
 	}
 	longest := int64(0)
-	for i := range 40 * logGroups {
+	for i := range 640 {
 		if err := d.Set(ctx, fmt.Sprint("t:", i%5), megabyte(i), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +223,7 @@ func readUntilTheNext(c *conn, begun *atomic.Int64) error {
 		mine := begun.Add(1)
 		tick := time.NewTicker(100 * time.Microsecond)
 		defer tick.Stop()
-		for start := time.Now(); begun.Load() == mine && time.Since(start) < mostPause/10; {
+		for start := time.Now(); begun.Load() == mine && time.Since(start) < cutWait/10; {
 			<-tick.C
 		}
 		return false

@@ -26,7 +26,9 @@
 // writes, but never an earlier one without the later. With off a loss of power may damage the database beyond repair.
 //
 // One goroutine writes: it puts all the writes that wait into one transaction, so that many writers share one sync, and a lone
-// writer waits for nobody. Writes that fail by themselves do not fail the others of their transaction.
+// writer waits for nobody. Writes that fail by themselves do not fail the others of their transaction. A batch is one transaction,
+// and one sync, for each 1,024 entries or 4 MiB of values. From a length of 4 MiB on the log is moved into the database after
+// writes were answered; one that has grown long is moved beside them.
 //
 // # Table
 //
@@ -34,17 +36,26 @@
 //	CREATE INDEX "luastore_expires" ON "luastore" (expires) WHERE expires IS NOT NULL;
 //
 // The value is the stored form of package value; expires is in microseconds since the Unix epoch, NULL for never. Any SQLite
-// client may use it beside the driver.
+// client from 3.37 on, which knows STRICT, may use it beside the driver. The rows lie in the order of keys with their values, of
+// which a listing therefore reads the short ones too.
 //
 // # Caveats
 //
 //   - Several processes of one machine may use one file. It must not be on a network file system: SQLite's shared memory and
 //     locks do not work there.
+//   - The file has one name: one with hard links is refused where that can be seen, because the log goes by the name. Symbolic
+//     links are followed when the opener is made.
+//   - A file that is removed or replaced while it is in use is noticed by the next write, and by reads within a second: all calls
+//     answer unavailable then. A write that is under way in that moment is lost.
 //   - There is one writer at a time, in all processes together. Within a process writes are grouped; between processes they take
-//     turns, by trying again after short pauses.
+//     turns, by trying again after short pauses: beside a process that writes all the time a write may wait for some 100 ms.
 //   - A write whose call ended while its transaction ran has an unknown outcome; one that still waited is not done.
-//   - A read is not interrupted while it waits for the disk.
-//   - A transaction that another process leaves open keeps the log (path-wal) growing until it ends.
+//   - A read is not interrupted while it waits for the disk. A read of an entry that has expired since the transaction under way
+//     began waits for the end of that, which may have extended it. This holds within a driver: to another process such an entry
+//     may be gone for a moment, and come back.
+//   - A transaction that another process leaves open keeps the log (path-wal) growing until it ends. What has grown is then moved
+//     while writes and reads go on, slower than usual; the log is cut off when nobody reads in it for a moment.
+//   - A table with triggers or with a unique index of its own is refused, also where it gets them later.
 //   - The file, path-wal and path-shm belong together: copy or move them while no process uses them, or use VACUUM INTO.
 //   - No other code of the process may open and close the file by itself: POSIX drops the locks of the whole process then.
 //   - Space that was used once is used again, not given back: VACUUM does that.
@@ -52,8 +63,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,6 +87,7 @@ type Driver struct {
 	cancel  context.CancelFunc
 	closed  sync.Once
 
+	file    *file
 	writer  *writer
 	readers *pool
 	sweeper *table.Sweeper
@@ -119,7 +129,7 @@ func open(ctx context.Context, to target) (*Driver, error) {
 		d.cancel()
 		return nil, err
 	}
-	d.readers = newPool(to)
+	d.readers = newPool(to, d.file)
 	d.writer = startWriter(d, c)
 	d.sweeper = table.Sweep(sweepEvery, d.sweep)
 	return d, nil
@@ -132,6 +142,9 @@ func (d *Driver) prepare(ctx context.Context) (*conn, error) {
 		return nil, d.openError(err)
 	}
 	err = d.patiently(ctx, func() error { return c.setUp(d.target) })
+	if err == nil {
+		d.file, err = lookAt(d.target.Path)
+	}
 	switch {
 	case err == nil:
 		return c, nil
@@ -164,6 +177,7 @@ func (d *Driver) Close() error {
 		d.cancel()
 		d.sweeper.Stop()
 		<-d.writer.stopped
+		d.writer.log.close()
 		d.readers.close()
 		d.writer.conn.close() // the last one: it moves the log into the database
 	})
@@ -200,60 +214,4 @@ func (d *Driver) enter(ctx context.Context) error {
 		return d.ended(ctx)
 	}
 	return nil
-}
-
-// sweep removes rows that have expired. It takes the lock of writers only where there are some.
-func (d *Driver) sweep(ctx context.Context) (int, error) {
-	found, err := d.anyExpired(ctx)
-	if err != nil || !found {
-		return 0, err
-	}
-	var removed int64
-	err = d.write(ctx, 0, func(c *conn, at instant) (err error) {
-		removed, err = c.exec(sweepQuery, at.micros(), int64(table.SweepRows))
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("sweep: %w", err)
-	}
-	return int(removed), nil
-}
-
-func (d *Driver) anyExpired(ctx context.Context) (found bool, err error) {
-	err = d.read(ctx, func(c *conn) error {
-		var row [1]any
-		err := c.row(expiredQuery, row[:], now().micros())
-		if errors.Is(err, errNoRow) {
-			return nil
-		}
-		found = err == nil
-		return err
-	})
-	return found, err
-}
-
-// An instant is a time of this machine's clock, in nanoseconds since the Unix epoch.
-type instant int64
-
-func now() instant { return instant(time.Now().UnixNano()) }
-
-// micros is the instant as statements compare it with what the table holds.
-func (at instant) micros() int64 { return int64(at / 1000) }
-
-// after returns when an entry that is written at that instant expires, as the table holds it: NULL for never. It rounds up:
-// nothing expires early.
-func (at instant) after(ttl time.Duration) any {
-	if ttl <= 0 {
-		return nil
-	}
-	return int64((at + instant(ttl) + 999) / 1000)
-}
-
-// until returns the time from that instant to an expiry of the table, 0 for never.
-func (at instant) until(expires int64) time.Duration {
-	if expires == 0 {
-		return 0
-	}
-	ms := (expires - at.micros()) / 1000
-	return time.Duration(min(max(ms, 1), int64(store.MaxTTL/time.Millisecond))) * time.Millisecond
 }

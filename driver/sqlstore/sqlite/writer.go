@@ -2,8 +2,8 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -20,47 +20,16 @@ const (
 	maxGroup      = 1024
 	maxGroupBytes = 4 << 20
 
-	// checkpointPages is the length of the log from which on commits move it into the database: 4 MiB. A longer log is not faster, and written anew longer, which costs a lone writer half.
-	checkpointPages = 1000
-	// longLog is the length in bytes from which on readers are kept away while that is done, which happens where there is always
-	// one of them.
-	longLog = 16 << 20
-	// logGroups is how many transactions pass between two looks at the length.
-	logGroups = 16
-	// mostPause is how long the writer waits for the readers to end.
-	mostPause = 100 * time.Millisecond
-
-	// The pauses between two attempts to get the lock of writers grow from one to the other.
+	// The pauses between two attempts to get the lock of writers grow from one to the other. A busy process leaves it for some
+	// microseconds between two transactions: whoever tries seldom hardly ever finds it free.
 	firstPause = 200 * time.Microsecond
-	longPause  = 10 * time.Millisecond
+	longPause  = 2 * time.Millisecond
+
+	// retryEvery is how often what failed between transactions is tried again where nobody writes.
+	retryEvery = time.Second
 )
 
-// States of an operation.
-const (
-	queued    uint32 = iota // nothing was done
-	running                 // it is or was part of a transaction
-	abandoned               // its caller left before anything was done
-	forsaken                // its caller left while it was running
-)
-
-// An operation is one write on its way through the writer.
-type operation struct {
-	apply func(c *conn, at instant) error // in a transaction, perhaps more than once: each time after the one before was undone
-	bytes int
-	state atomic.Uint32
-	err   error // valid when done is closed
-	done  chan struct{}
-}
-
-// claim takes the operation into a transaction, unless its caller has left.
-func (o *operation) claim() bool {
-	return o.state.CompareAndSwap(queued, running) || o.state.Load() == running
-}
-
-func (o *operation) finish(err error) {
-	o.err = err
-	close(o.done)
-}
+var errLeft = errors.New("the caller has left")
 
 // A writer is the goroutine that makes all writes of a driver: it takes those that wait into one transaction, so that they share
 // a sync. Nothing delays one that comes alone.
@@ -69,85 +38,60 @@ type writer struct {
 	conn    *conn
 	queue   chan *operation
 	stopped chan struct{}
+	log     *walog
+	schema  int64                // version of the schema that was found fit
+	turn    atomic.Pointer[turn] // the transaction under way, nil for none
 
 	taken  atomic.Int64 // operations that left the queue
 	groups atomic.Int64 // transactions that were committed
+	rounds atomic.Int64 // times that it had something to do
 }
 
 func startWriter(d *Driver, c *conn) *writer {
-	w := &writer{d: d, conn: c, queue: make(chan *operation, maxQueue), stopped: make(chan struct{})}
+	w := &writer{d: d, conn: c, queue: make(chan *operation, maxQueue), stopped: make(chan struct{}), log: newLog(d, c), schema: -1}
 	go w.run()
 	return w
 }
 
-// write runs apply in a transaction and returns when that is on disk. bytes is about how much it writes.
-func (d *Driver) write(ctx context.Context, bytes int, apply func(c *conn, at instant) error) error {
-	if err := d.enter(ctx); err != nil {
-		return err
-	}
-	o := &operation{apply: apply, bytes: bytes, done: make(chan struct{})}
-	select {
-	case d.writer.queue <- o:
-	case <-ctx.Done():
-		return d.ended(ctx)
-	case <-d.closing.Done():
-		return errClosed
-	}
-	select {
-	case <-o.done:
-		return o.err
-	case <-ctx.Done():
-		return d.leave(ctx, o)
-	case <-d.writer.stopped:
-		return d.left(o)
-	}
-}
-
-// leave takes back an operation whose context has ended.
-func (d *Driver) leave(ctx context.Context, o *operation) error {
-	switch {
-	case o.state.CompareAndSwap(queued, abandoned):
-		return d.ended(ctx)
-	case o.state.CompareAndSwap(running, forsaken):
-		select {
-		case <-o.done:
-			return o.err
-		default:
-			return d.abandoned(ctx)
-		}
-	}
-	<-o.done
-	return o.err
-}
-
-// left is what became of an operation when the writer has stopped.
-func (d *Driver) left(o *operation) error {
-	if o.state.CompareAndSwap(queued, abandoned) {
-		return errClosed
-	}
-	<-o.done
-	return o.err
-}
-
 func (w *writer) run() {
 	defer close(w.stopped)
-	var group []*operation
+	again := time.NewTimer(0) // a process that was killed may have left a long log
+	defer again.Stop()
 	for {
 		select {
 		case <-w.d.closing.Done():
 			return
 		case o := <-w.queue:
-			group = w.gather(append(group[:0], o))
-			w.taken.Add(int64(len(group)))
-			w.commit(group)
-			clear(group)
+			w.taken.Add(1)
+			w.serve(o)
+		case <-again.C:
+			// What fails is tried again.
+			_ = w.settled()
+			w.log.hurry()
+		case <-w.log.busy:
+		}
+		w.rounds.Add(1)
+		if !w.log.tend() || w.d.doubtful.Load() {
+			again.Reset(retryEvery)
 		}
 	}
 }
 
-// gather adds the operations that wait.
-func (w *writer) gather(group []*operation) []*operation {
-	bytes := group[0].bytes
+// serve makes the write of first, and those that wait by then.
+func (w *writer) serve(first *operation) {
+	if err := w.lock(first); err != nil {
+		first.finish(err)
+		return
+	}
+	group := w.gather(first)
+	w.taken.Add(int64(len(group) - 1))
+	w.commit(group)
+}
+
+// gather adds the operations that wait to first.
+func (w *writer) gather(first *operation) []*operation {
+	group := []*operation{first}
+	bytes := first.bytes
 	yielded := false
 	for len(group) < maxGroup && bytes < maxGroupBytes {
 		select {
@@ -166,23 +110,20 @@ func (w *writer) gather(group []*operation) []*operation {
 	return group
 }
 
-// commit makes the writes of group and answers each.
+// commit makes the writes of group, in the transaction that has begun, and answers each.
 func (w *writer) commit(group []*operation) {
-	if err := w.lock(group); err != nil {
-		w.answer(group, err)
-		return
-	}
 	done, err := w.attempt(group)
 	switch {
 	case err == nil:
 		w.answer(done, nil)
-		w.tend()
 	case len(done) == 1 || w.d.doubtful.Load() || store.Kind(err) == "unknown_outcome":
 		w.answer(done, err)
 	default:
 		// All was undone because of one of them. Each by itself gets its own answer.
 		for _, o := range done {
 			if o.state.Load() == forsaken {
+				o.finish(err)
+			} else if err := w.lock(o); err != nil {
 				o.finish(err)
 			} else {
 				w.commit([]*operation{o})
@@ -202,18 +143,16 @@ func (w *writer) answer(group []*operation, err error) {
 	}
 }
 
-// lock begins a transaction, and waits while another process has one. It returns an error when nothing has begun.
-func (w *writer) lock(group []*operation) error {
-	if w.d.doubtful.Load() {
-		if w.settle() != nil {
-			return w.d.doubtError()
-		}
-	}
-	err := w.conn.begin()
+// lock begins a transaction, for first. It returns an error when nothing has begun.
+func (w *writer) lock(first *operation) error { return w.insist(first, w.begin) }
+
+// insist calls try until no other process is in its way, or o has waited long enough since it was made, or its caller has left.
+func (w *writer) insist(o *operation, try func() error) error {
+	err := try()
 	if !isBusy(err) {
-		return w.explain(err)
+		return err
 	}
-	timeout := time.NewTimer(w.d.target.BusyTimeout)
+	timeout := time.NewTimer(time.Until(o.until))
 	defer timeout.Stop()
 	for most := firstPause; ; most = min(2*most, longPause) {
 		pause := time.NewTimer(most/2 + rand.N(most/2))
@@ -226,21 +165,55 @@ func (w *writer) lock(group []*operation) error {
 			pause.Stop()
 			return errClosed
 		}
-		if err := w.conn.begin(); !isBusy(err) {
-			return w.explain(err)
+		if o.state.Load() == abandoned {
+			return errLeft
+		}
+		if err := try(); !isBusy(err) {
+			return err
 		}
 	}
 }
 
-func (w *writer) explain(err error) error {
-	if err == nil {
+// begin begins a transaction, in which the table is as it must be. Where another process has one its error is that of SQLite.
+func (w *writer) begin() error {
+	if err := w.settled(); err != nil {
+		return err
+	}
+	if err := w.d.file.check(); err != nil {
+		return err
+	}
+	if err := w.conn.begin(); isBusy(err) {
+		return err
+	} else if err != nil {
+		return w.d.explain(err)
+	}
+	if err := w.checkSchema(); err != nil {
+		w.conn.rollback()
+		return w.d.explain(err)
+	}
+	return nil
+}
+
+// checkSchema sees, in a transaction, that nobody has given the table rules of its own since it was opened.
+func (w *writer) checkSchema() error {
+	var row [1]any
+	if err := w.conn.row(schemaQuery, row[:]); err != nil {
+		return err
+	}
+	version, _ := row[0].(int64)
+	if version == w.schema {
 		return nil
 	}
-	return w.d.explain(err)
+	if err := w.conn.rules(w.d.target); err != nil {
+		return err
+	}
+	w.schema = version
+	return nil
 }
 
 // attempt runs the operations whose callers are still there and commits. It returns those that it ran, and why all were undone.
 func (w *writer) attempt(group []*operation) (ran []*operation, err error) {
+	defer w.takeTurn()()
 	at := now()
 	for i, o := range group {
 		if !o.claim() {
@@ -255,23 +228,13 @@ func (w *writer) attempt(group []*operation) (ran []*operation, err error) {
 		if o.err != nil {
 			o.err = w.d.explain(o.err)
 		}
+		w.log.wrote(o.bytes)
 	}
 	if _, err := w.conn.exec(commitQuery); err != nil {
 		return ran, w.failed(err)
 	}
 	w.groups.Add(1)
 	return ran, nil
-}
-
-// claimed returns the operations of group whose callers are still there.
-func claimed(group []*operation) []*operation {
-	var is []*operation
-	for _, o := range group {
-		if o.claim() {
-			is = append(is, o)
-		}
-	}
-	return is
 }
 
 // byItself reports that an error left the rest of the transaction as it was.
@@ -281,52 +244,4 @@ func byItself(err error) bool {
 		return true
 	}
 	return false
-}
-
-// failed returns what a commit that failed means. SQLite takes it back, and the next transaction overwrites its part of the log.
-// But until then all of it may be in the log, complete: whoever opens the file after a crash would take it for committed. So
-// another transaction has to succeed before this one is known to be undone.
-func (w *writer) failed(err error) error {
-	w.conn.rollback()
-	if primary(err) != code.SQLITE_IOERR {
-		return w.d.explain(err) // it failed before its last page was written
-	}
-	w.d.doubtful.Store(true)
-	if w.settle() != nil {
-		return w.d.unknown(err)
-	}
-	return w.d.explain(err)
-}
-
-// settle overwrites in the log what a commit that failed may have left there.
-func (w *writer) settle() error {
-	if err := w.conn.begin(); err != nil {
-		return err
-	}
-	for _, q := range []query{markQuery, unmarkQuery, commitQuery} {
-		if _, err := w.conn.exec(q); err != nil {
-			w.conn.rollback()
-			return err
-		}
-	}
-	w.d.doubtful.Store(false)
-	return nil
-}
-
-// tend keeps the log from growing for as long as there are readers: it can begin anew only in a moment without any.
-func (w *writer) tend() {
-	if w.groups.Load()%logGroups != 0 {
-		return
-	}
-	log, err := os.Stat(w.d.target.Path + "-wal")
-	if err != nil || log.Size() < longLog {
-		return
-	}
-	resume, ok := w.d.readers.pause(mostPause)
-	if !ok {
-		return
-	}
-	defer resume()
-	// Where it fails, because another process reads, it will be tried again.
-	_, _ = w.conn.text("PRAGMA wal_checkpoint(TRUNCATE)")
 }
