@@ -17,8 +17,8 @@ func TestSweeper_GoesOnWhileStepsAreFull(t *testing.T) {
 			steps++
 			return n, nil
 		})
-		defer s.Stop()
 		time.Sleep(90*time.Second + 5*sweepPause)
+		s.Stop()
 		if left != 0 || steps < 4 {
 			t.Errorf("%d rows left after %d steps", left, steps)
 		}
@@ -29,8 +29,8 @@ func TestSweeper_FailedStep_IsTakenAgainInTheNextRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		steps := 0
 		s := Sweep(time.Minute, func(context.Context) (int, error) { steps++; return SweepRows, errors.New("away") })
-		defer s.Stop()
 		time.Sleep(10 * time.Minute)
+		s.Stop()
 		if steps < 6 || steps > 20 {
 			t.Errorf("%d steps in ten rounds", steps)
 		}
@@ -62,8 +62,8 @@ func TestSweeper_StepThatHangs_IsCutOff(t *testing.T) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		})
-		defer s.Stop()
 		time.Sleep(5 * time.Minute)
+		s.Stop()
 		if steps < 2 {
 			t.Errorf("%d steps: the first holds up the others", steps)
 		}
