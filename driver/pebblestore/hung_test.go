@@ -206,3 +206,13 @@ func TestWrite_WhoseContextEndsBeforeItBegins_IsNeverDone(t *testing.T) {
 		t.Errorf("a write that had left was done: %q, %v", v, err)
 	}
 }
+
+// A call that began before the disk failed, and found what is not on it, must not answer by that.
+func TestDriver_DecisionOnAWriteThatDidNotReachTheDisk_IsNotAnswered(t *testing.T) {
+	d, _ := openHung(t)
+	c := &change{d: d, batch: d.db.NewBatch(), stripes: d.stripesOf([]string{"t:k"})}
+	d.disk.fail(errInjected)
+	if _, err := c.apply(); store.Kind(err) != "unavailable" {
+		t.Errorf("got %v", err)
+	}
+}

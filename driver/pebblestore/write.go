@@ -239,15 +239,18 @@ func (c *change) unindex(key string, old entry) {
 // apply makes the change visible. Where there is none, but the decision rests on a write that is not on disk yet, the answer has to
 // wait for that.
 func (c *change) apply() (*change, error) {
-	if c.batch.Empty() {
-		if c.d.target.noSync || !c.unsynced() {
-			return nil, c.batch.Close()
-		}
-		c.batch.LogData(nil, nil)
-	}
-	if err := c.d.disk.broken(); err != nil {
+	nothing := c.batch.Empty()
+	settled := nothing && (c.d.target.noSync || !c.unsynced())
+	// Looked at after unsynced, since a write that did not get to the disk breaks it before it ceases to be unsynced.
+	if c.d.disk.broken() != nil {
 		c.batch.Close()
 		return nil, c.d.refusal()
+	}
+	switch {
+	case settled:
+		return nil, c.batch.Close()
+	case nothing:
+		c.batch.LogData(nil, nil)
 	}
 	c.count(1)
 	if err := c.commit(); err != nil { // it did not get as far as the log

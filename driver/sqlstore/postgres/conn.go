@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -96,7 +98,7 @@ func classify(err error, completed bool) error {
 	var reply *pgconn.PgError
 	switch {
 	case errors.As(err, &reply):
-		if completed && fatal(reply) {
+		if fatal(reply) && (completed || lostBehind(reply)) {
 			return &doubtful{errors.New(reply.Message)}
 		}
 		return reply
@@ -107,10 +109,15 @@ func classify(err error, completed bool) error {
 	return &doubtful{err}
 }
 
-// fatal reports whether an error of the server ended the connection, and not just the statement.
+// fatal reports whether an error of the server ended the connection, and not just the statement. A pooler tells the severity in
+// one way only.
 func fatal(reply *pgconn.PgError) bool {
-	return reply.SeverityUnlocalized == "FATAL" || reply.SeverityUnlocalized == "PANIC"
+	severity := cmp.Or(reply.SeverityUnlocalized, reply.Severity)
+	return severity == "FATAL" || severity == "PANIC"
 }
+
+// lostBehind reports whether a pooler says, as PgBouncer does with 08P01, that it lost the server: the statement may have got there.
+func lostBehind(reply *pgconn.PgError) bool { return strings.HasPrefix(reply.Code, "08") }
 
 // send sends a statement. An error says that it did not.
 func (c *conn) send(ctx context.Context, s *statement, args [][]byte) (*pgconn.ResultReader, error) {
