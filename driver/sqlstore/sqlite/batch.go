@@ -67,7 +67,7 @@ func (d *Driver) SetMany(ctx context.Context, entries []store.Item, ttl time.Dur
 		n, bytes := d.chunk(entries)
 		part := entries[:n]
 		entries = entries[n:]
-		failed.merge(d.writeEach(ctx, bytes, n, func(i int) string { return part[i].Key }, func(c *conn, i int, at instant) error {
+		failed.merge(d.writeEach(ctx, bytes+n*rowBytes, n, func(i int) string { return part[i].Key }, func(c *conn, i int, at instant) error {
 			if err := d.fits(part[i].Value); err != nil {
 				return err
 			}
@@ -134,7 +134,7 @@ func (d *Driver) DeleteMany(ctx context.Context, keys []string) (int, error) {
 // these existed.
 func (d *Driver) deleteSome(ctx context.Context, keys []string) (done, existed int, lost failures) {
 	r := &removal{}
-	err := d.write(ctx, 0, func(c *conn, at instant) error {
+	err := d.write(ctx, len(keys)*rowBytes, func(c *conn, at instant) error {
 		*r = removal{}
 		for r.done < len(keys) && r.bytes < maxGroupBytes {
 			if err := r.take(c, keys[r.done], at); err != nil && !byItself(err) {

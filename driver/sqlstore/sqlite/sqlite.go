@@ -189,7 +189,7 @@ func (d *Driver) Info() store.Info {
 	return store.Info{
 		Driver:        "sqlite",
 		Durability:    durability[d.target.Synchronous],
-		Consistency:   "linearizable, for all processes of this machine that use the file",
+		Consistency:   "linearizable for all processes of this machine that use the file, but that an entry which another process extends as it expires may be gone for a moment",
 		Clock:         "this machine's",
 		TTLResolution: time.Millisecond,
 		Shared:        true,

@@ -28,7 +28,7 @@ func (d *Driver) sweep(ctx context.Context) (int, error) {
 // sweepSome removes rows, up to most, in one transaction, and returns whether there may be more.
 func (d *Driver) sweepSome(ctx context.Context, most int) (removed int, more bool, err error) {
 	s := &sweeping{}
-	err = d.write(ctx, 0, func(c *conn, at instant) error {
+	err = d.write(ctx, most*rowBytes, func(c *conn, at instant) error {
 		*s = sweeping{}
 		return s.step(c, at, most)
 	})

@@ -80,3 +80,24 @@ func TestDeleteMany_LongValues_GoInTransactionsThatAreBounded(t *testing.T) {
 	}
 	wantKeys(t, d)
 }
+
+func TestDeleteMany_OfManyCallers_GoesInTransactionsThatAreBounded(t *testing.T) {
+	d := openNew(t)
+	keys := make([]string, 1000)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("t:%03d", i)
+	}
+	before := d.writer.groups.Load()
+	var calls []func() error
+	for range 8 {
+		calls = append(calls, func() error { _, err := d.DeleteMany(testContext(t), keys); return err })
+	}
+	for _, err := range together(t, d, calls...) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if got := d.writer.groups.Load() - before; got < 4 {
+		t.Errorf("%d transactions for 8 deletions of 1,000 keys each", got)
+	}
+}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -97,6 +98,9 @@ func (l *walog) long() bool {
 	return err == nil && file.Size() >= longLog
 }
 
+// errCheckpointing says that another connection is at it, and that the length is not known.
+var errCheckpointing = errors.New("another connection moves the log")
+
 // A length is that of the log.
 type length struct{ pages, moved int64 }
 
@@ -110,6 +114,9 @@ func (l *walog) checkpoint(ctx context.Context, c *conn, mode string) (length, e
 	}
 	pages, _ := row[1].(int64)
 	moved, _ := row[2].(int64)
+	if pages < 0 {
+		return length{}, errCheckpointing
+	}
 	return length{pages, moved}, nil
 }
 
@@ -137,19 +144,36 @@ func (l *walog) moveBeside(before length) {
 	go func() {
 		defer close(l.busy)
 		if l.beside == nil {
-			c, err := connect(l.d.target, readWrite)
+			c, err := l.connectBeside()
 			if err != nil {
 				return // it is tried again
 			}
-			if err := c.pragmas(l.d.target); err != nil {
-				c.close()
-				return
-			}
 			l.beside = c
 		}
+		if l.d.file.check() != nil {
+			return
+		}
 		after, err := l.checkpoint(l.d.closing, l.beside, "PASSIVE")
-		l.helped = err == nil && after.moved != before.moved
+		l.helped = err == nil && after.moved > before.moved
 	}()
+}
+
+// connectBeside opens the file that the driver has open, and no other that is in its place by now.
+func (l *walog) connectBeside() (*conn, error) {
+	if err := l.d.file.check(); err != nil {
+		return nil, err
+	}
+	there := l.d.target
+	there.MustExist = true
+	c, err := connect(there, readWrite)
+	if err != nil {
+		return nil, err
+	}
+	if err := cmp.Or(l.d.file.check(), c.pragmas(there)); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // share leaves beside half of the time: it would never catch up with a writer that is as fast. It returns whether it has done

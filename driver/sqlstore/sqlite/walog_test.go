@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -193,5 +194,35 @@ func TestClose_WhileALongLogIsMoved_ComesBack(t *testing.T) {
 	d.Close()
 	if v, err := openPath(t, d.target.Path, Options{}).Get(testContext(t), "t:k"); string(v) != "v" || err != nil {
 		t.Errorf("%q, %v", v, err)
+	}
+}
+
+// While another connection moves the log, its length is not known, and a checkpoint has moved nothing.
+func TestCheckpoint_BesideAnother_DoesNotCountAsDone(t *testing.T) {
+	d := openNew(t)
+	for i := range 200 {
+		if err := d.Set(testContext(t), fmt.Sprint("t:", i), make([]byte, 10_000), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := openRaw(t, d.target.Path)
+	reader := openRaw(t, d.target.Path)
+	reader.statements(t, "BEGIN", "SELECT count(*) FROM luastore")
+	if err := d.Set(testContext(t), "t:last", make([]byte, 10_000), 0); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { // it holds the lock of checkpoints while it waits for the reader
+		_, err := other.text("PRAGMA wal_checkpoint(RESTART)")
+		done <- err
+	}()
+	log := walog{d: d, conn: openRaw(t, d.target.Path)}
+	eventually(t, "another connection has the lock", func() bool {
+		_, err := log.checkpoint(t.Context(), log.conn, "PASSIVE")
+		return errors.Is(err, errCheckpointing)
+	})
+	reader.statements(t, "COMMIT")
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -19,6 +19,8 @@ const (
 	// maxGroup and maxGroupBytes bound what one transaction does. It goes beyond maxGroupBytes by its last write alone.
 	maxGroup      = 1024
 	maxGroupBytes = 4 << 20
+	// rowBytes is what each row of a batch, and of a sweep, counts beside its value: it changes about a page.
+	rowBytes = pageBytes
 
 	// The pauses between two attempts to get the lock of writers grow from one to the other. A busy process leaves it for some
 	// microseconds between two transactions: whoever tries seldom hardly ever finds it free.
