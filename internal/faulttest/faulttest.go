@@ -200,12 +200,17 @@ func (r *run) wave(t *testing.T, perWorker int, fault func(done <-chan struct{})
 	}()
 	<-begin
 	fault(done)
+	recovered := make(chan struct{})
+	go func() {
+		defer close(recovered)
+		r.recover(t)
+	}()
 	select {
 	case <-done:
 	case <-time.After(hang):
 		t.Fatalf("a call with a deadline of %v has not returned after %v", deadline, hang)
 	}
-	r.recover(t)
+	<-recovered
 }
 
 // warm makes a call of each worker at a time without a fault, so that the driver has as many connections as it wants.

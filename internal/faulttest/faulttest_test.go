@@ -179,7 +179,7 @@ func failsOften() func(ctx context.Context, d *toy, r request) (reply, error) {
 // offended makes no call for a while after one failed.
 func offended(ctx context.Context, d *toy, r request) (reply, error) {
 	d.mu.Lock()
-	wait := !d.failed.IsZero() && time.Since(d.failed) < boundtest.Scale(2500*time.Millisecond)
+	wait := !d.failed.IsZero() && time.Since(d.failed) < boundtest.Scale(6*time.Second)
 	d.mu.Unlock()
 	if wait {
 		return reply{}, store.ErrUnavailable
