@@ -23,7 +23,7 @@ func TestSilentServer_IsGivenUp_AndItsQueueFreed(t *testing.T) {
 	})
 	d := openURL(t, "redis://"+p.addr)
 	makePiped(t, d)
-	first := d.live.Load()
+	first := only(d).live.Load()
 	start := time.Now()
 	giveUp(t, d, 2*maxCalls, "k:1")
 	// Long before the client's own ping gives up.
@@ -48,7 +48,7 @@ func giveUp(t *testing.T, d *Driver, calls int, key string) {
 			}
 		})
 	}
-	link := d.live.Load()
+	link := only(d).live.Load()
 	eventually(t, "the calls were sent", func() bool { return link.written.Load()-link.answered.Load() >= maxCalls })
 	cancel()
 	wait.Wait()
@@ -76,7 +76,7 @@ func startSlow(t *testing.T) (d *Driver, p *puppet, release func()) {
 func TestSlowServer_FirstCallAfterItsRecovery_Succeeds(t *testing.T) {
 	d, p, release := startSlow(t)
 	giveUp(t, d, maxCalls+200, "k:1")
-	if held := len(d.slots); held != maxCalls {
+	if held := len(only(d).slots); held != maxCalls {
 		t.Errorf("%d slots are held, want %d: the commands are still in the queue", held, maxCalls)
 	}
 	release()
@@ -84,7 +84,7 @@ func TestSlowServer_FirstCallAfterItsRecovery_Succeeds(t *testing.T) {
 		t.Errorf("the first call after the recovery: %v", err)
 	}
 	eventually(t, "the slots are free", func() bool {
-		return len(d.slots) == 0 && d.live.Load().commands.Load() == 0
+		return len(only(d).slots) == 0 && only(d).live.Load().commands.Load() == 0
 	})
 	if p.dials.Load() != 1 {
 		t.Errorf("%d dials: a slow server is not a dead one", p.dials.Load())
@@ -103,7 +103,7 @@ func TestSlowServer_CallsGivenUpAllTheTime_HoldNoMoreSlotsThanWaitForReplies(t *
 	d := openURL(t, "redis://"+p.addr)
 	t.Cleanup(func() { close(step) })
 	makePiped(t, d)
-	l := d.live.Load()
+	l := only(d).live.Load()
 	const behind = 3
 	for i := range maxCalls + 50 {
 		ctx, cancel := context.WithCancel(testContext(t))
@@ -113,7 +113,7 @@ func TestSlowServer_CallsGivenUpAllTheTime_HoldNoMoreSlotsThanWaitForReplies(t *
 		eventuallySoon(t, "the command was sent", func() bool { return l.written.Load() >= written })
 		cancel()
 		<-done
-		if held, waiting := len(d.slots), l.written.Load()-l.answered.Load(); int64(held) < waiting {
+		if held, waiting := len(only(d).slots), l.written.Load()-l.answered.Load(); int64(held) < waiting {
 			t.Fatalf("%d slots are held, and %d commands wait for replies", held, waiting)
 		}
 		if i < behind {
@@ -122,7 +122,7 @@ func TestSlowServer_CallsGivenUpAllTheTime_HoldNoMoreSlotsThanWaitForReplies(t *
 		answered := l.answered.Load()
 		step <- struct{}{}
 		eventuallySoon(t, "a reply came", func() bool { return l.answered.Load() > answered })
-		eventuallySoon(t, "its slot was given back", func() bool { return len(d.slots) <= behind+1 })
+		eventuallySoon(t, "its slot was given back", func() bool { return len(only(d).slots) <= behind+1 })
 	}
 }
 
@@ -144,17 +144,17 @@ func eventuallySoon(t *testing.T, what string, ok func() bool) {
 func TestCallsGivenUpBeforeTheyWereSent_HoldNoSlotForLong(t *testing.T) {
 	d := openURL(t, redistest.Shared(t).URL())
 	makePiped(t, d)
-	first := d.live.Load()
+	first := only(d).live.Load()
 	for range maxCalls {
 		ctx, cancel := context.WithCancel(context.Background())
-		c, err := d.begin(ctx, 1)
+		c, err := only(d).begin(ctx, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		cancel()
-		c.leave(d.client.Do(c.handed, d.client.B().Ping().Build()).NonRedisError())
+		c.leave(only(d).client.Do(c.handed, only(d).client.B().Ping().Build()).NonRedisError())
 	}
-	if err := d.Set(testContext(t), "k:1", nil, 0); err != nil || d.live.Load() != first {
+	if err := d.Set(testContext(t), "k:1", nil, 0); err != nil || only(d).live.Load() != first {
 		t.Errorf("%v, or the connection was given up", err)
 	}
 }
@@ -173,7 +173,7 @@ func TestManyCancelledAtOnce_HurtNobodyElse(t *testing.T) {
 			}
 		})
 	}
-	link := d.live.Load()
+	link := only(d).live.Load()
 	eventually(t, "all is sent", func() bool { return link.commands.Load() == 420 })
 	cancel()
 	wait.Wait()
@@ -192,7 +192,7 @@ func TestFirstMeeting_CancellationOfOneCall_DoesNotBreakTheOther(t *testing.T) {
 		return "+OK\r\n"
 	})
 	d := openURL(t, "redis://"+p.addr)
-	link := d.live.Load()
+	link := only(d).live.Load()
 	written := link.written.Load()
 	ctx, cancel := context.WithCancel(testContext(t))
 	var wait sync.WaitGroup
@@ -203,7 +203,7 @@ func TestFirstMeeting_CancellationOfOneCall_DoesNotBreakTheOther(t *testing.T) {
 			t.Errorf("the other call: %v", err)
 		}
 	})
-	eventually(t, "the other call has begun", func() bool { return len(d.slots) == 2 })
+	eventually(t, "the other call has begun", func() bool { return len(only(d).slots) == 2 })
 	if _, err := d.Get(testContextShort(t), "k:1"); store.Kind(err) != "timeout" {
 		t.Errorf("a call that waits for the first one: %v, want timeout", err)
 	}
@@ -225,22 +225,22 @@ func TestConnectionThatBreaksUnderACall_AndIsNotMadeAnew_EndsTheCallAtOnce(t *te
 	}, always(":1\r\n"))
 	d := openURL(t, "redis://"+p.addr)
 	makePiped(t, d)
-	stale := must(d.begin(testContext(t), 1))(t)
-	queued := must(d.begin(testContext(t), 1))(t)
+	stale := must(only(d).begin(testContext(t), 1))(t)
+	queued := must(only(d).begin(testContext(t), 1))(t)
 	mute.Store(true)
 	stale.link.Close()
 	link := stale.link
 	eventually(t, "the client has noticed", func() bool {
-		r := d.client.Do(testContext(t), d.client.B().Del().Key("k:1").Build())
+		r := only(d).client.Do(testContext(t), only(d).client.B().Del().Key("k:1").Build())
 		return errors.Is(r.NonRedisError(), errStale)
 	})
 	// The connection is made anew by a call that comes later, but not before these have left.
 	var wait sync.WaitGroup
 	wait.Go(func() { d.Delete(testContextShort(t), "k:1") })
-	eventually(t, "the new connection is wanted", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.dialing != nil })
+	eventually(t, "the new connection is wanted", func() bool { only(d).mu.Lock(); defer only(d).mu.Unlock(); return only(d).dialing != nil })
 	for _, c := range []call{stale, queued} {
 		start := time.Now()
-		err := d.client.Do(c.handed, d.client.B().Del().Key("k:1").Build()).NonRedisError()
+		err := only(d).client.Do(c.handed, only(d).client.B().Del().Key("k:1").Build()).NonRedisError()
 		c.leave(err)
 		if took := time.Since(start); took > boundtest.Scale(closeBound) {
 			t.Errorf("returned after %v", took)
@@ -272,7 +272,7 @@ func (c *deadliner) SetDeadline(at time.Time) error {
 func TestCallWithMoreThanTenSeconds_KeepsThem(t *testing.T) {
 	p := startPuppet(t, nil, always(":1\r\n"))
 	d := openURL(t, "redis://"+p.addr)
-	link := d.live.Load()
+	link := only(d).live.Load()
 	conn := &deadliner{Conn: link.Conn}
 	link.Conn = conn
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)

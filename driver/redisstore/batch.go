@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -9,23 +10,13 @@ import (
 	"github.com/luastore/store"
 )
 
-// Batches are pipelines of the commands that single calls send, one for each key: every key has its own reply, so that a
-// failure has a name (MGET answers nil for a key of another type), and no command spans the slots of a cluster, so that nothing
-// has to be split by slot.
+// Batches are the commands that single calls send, one for each key, pipelined to each server: every key has its own reply, so
+// that a failure has a name (MGET answers nil for a key of another type), and each goes to the server that has its slot.
 
 // GetMany returns the values of keys, in order, nil for those that do not exist, and for those that failed.
 func (d *Driver) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	results, err := d.getMany(ctx, keys)
-	if err == nil && broken(ctx, firstFailure(results)) {
-		results, err = d.getMany(ctx, keys)
-	}
-	if err == nil {
-		err = results[0].NonRedisError() // replies come in order: without the first there is none
-	}
-	if err != nil {
+	results := d.many(ctx, keys, true, func(i int) rueidis.Completed { return d.build.Get().Key(keys[i]).Build() })
+	if err := unanswered(results); err != nil {
 		return nil, d.readError(ctx, err)
 	}
 	values := make([][]byte, len(keys))
@@ -42,40 +33,41 @@ func (d *Driver) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
 	return values, failed.err()
 }
 
-func (d *Driver) getMany(ctx context.Context, keys []string) ([]rueidis.RedisResult, error) {
-	commands := make([]rueidis.Completed, len(keys))
-	for i, key := range keys {
-		commands[i] = d.client.B().Get().Key(key).Build()
-	}
-	return d.doMulti(ctx, commands)
-}
-
-func firstFailure(results []rueidis.RedisResult) error {
+// unanswered returns why no server answered anything, nil where one did.
+func unanswered(results []rueidis.RedisResult) (why error) {
 	for i := range results {
-		if err := results[i].NonRedisError(); err != nil {
-			return err
+		if why = results[i].NonRedisError(); why == nil {
+			return nil
 		}
 	}
-	return nil
+	return why
+}
+
+// unsent returns why nothing was sent at all, nil where something may have been.
+func unsent(results []rueidis.RedisResult) (why error) {
+	for i := range results {
+		var not *notSent
+		if why = results[i].NonRedisError(); !errors.As(why, &not) {
+			return nil
+		}
+	}
+	return why
 }
 
 // SetMany writes entries, all with one ttl.
 func (d *Driver) SetMany(ctx context.Context, entries []store.Item, ttl time.Duration) error {
-	if len(entries) == 0 {
-		return nil
-	}
-	commands := make([]rueidis.Completed, len(entries))
+	keys := make([]string, len(entries))
 	for i := range entries {
-		commands[i] = d.set(entries[i].Key, entries[i].Value, ttl)
+		keys[i] = entries[i].Key
 	}
-	results, err := d.doMulti(ctx, commands)
-	if err != nil {
+	results := d.many(ctx, keys, false, func(i int) rueidis.Completed { return d.set(keys[i], entries[i].Value, ttl) })
+	if err := unsent(results); err != nil {
 		return d.writeError(ctx, err)
 	}
 	var failed failures
 	for i := range results {
 		if err := confirmed(results[i]); err != nil {
-			failed.add(entries[i].Key, d.writeError(ctx, err))
+			failed.add(keys[i], d.writeError(ctx, err))
 		}
 	}
 	return failed.err()
@@ -83,15 +75,8 @@ func (d *Driver) SetMany(ctx context.Context, entries []store.Item, ttl time.Dur
 
 // DeleteMany removes keys and returns how many existed.
 func (d *Driver) DeleteMany(ctx context.Context, keys []string) (int, error) {
-	if len(keys) == 0 {
-		return 0, nil
-	}
-	commands := make([]rueidis.Completed, len(keys))
-	for i, key := range keys {
-		commands[i] = d.client.B().Del().Key(key).Build()
-	}
-	results, err := d.doMulti(ctx, commands)
-	if err != nil {
+	results := d.many(ctx, keys, false, func(i int) rueidis.Completed { return d.build.Del().Key(keys[i]).Build() })
+	if err := unsent(results); err != nil {
 		return 0, d.writeError(ctx, err)
 	}
 	deleted := 0

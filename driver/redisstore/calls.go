@@ -2,9 +2,7 @@ package redisstore
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"net"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -14,9 +12,6 @@ const (
 	// maxCalls is how many calls are in the queue of the client at most. The queue has 1,024 places and waits for a free one
 	// without regard to the context; the calls beyond wait here, where they notice its end.
 	maxCalls = 768
-	// redialGap is the shortest time between an attempt to connect that failed, or whose connection answered no call, and the
-	// next; calls in between fail at once.
-	redialGap = 500 * time.Millisecond
 	// maxWait is how long the client waits for a reply whatever the contexts say, and for the one to the ping that it sends each
 	// second to an idle server. Its default of ten seconds would cut off calls with more time.
 	maxWait = time.Minute
@@ -28,12 +23,6 @@ const (
 type notSent struct{ err error }
 
 func (e *notSent) Error() string { return e.err.Error() }
-
-// An attempt is one try to connect, which all calls that need it wait for.
-type attempt struct {
-	done chan struct{}
-	err  error // why it failed, a store error
-}
 
 // pipelined hides the deadline of a context from the client, which then queues the command: a call in the queue notices
 // cancellation. A call with a deadline on an idle connection the client makes without its goroutines: a third faster, but deaf
@@ -63,14 +52,17 @@ type call struct {
 }
 
 // begin waits for a slot and a live connection. Its error says that nothing was sent.
-func (d *Driver) begin(ctx context.Context, commands int) (call, error) {
-	if err := d.takeSlot(ctx); err != nil {
+func (n *node) begin(ctx context.Context, commands int) (call, error) {
+	if err := n.takeSlot(ctx); err != nil {
 		return call{}, err
 	}
 	for {
-		l, err := d.connect(ctx)
+		l, err := n.connect(ctx)
+		if err == nil && n.isRetired() {
+			err = errRetired
+		}
 		if err != nil {
-			<-d.slots
+			n.giveSlot()
 			return call{}, err
 		}
 		c := call{ctx: ctx, handed: ctx, link: l, commands: int64(commands)}
@@ -80,13 +72,13 @@ func (d *Driver) begin(ctx context.Context, commands int) (call, error) {
 			return call{}, err
 		}
 		switch {
-		case d.live.Load() != l:
+		case n.live.Load() != l:
 			c.exit()
 			l.forget(c.commands)
 		case ctx.Err() != nil: // the client would refuse it without saying that it did
 			c.exit()
 			l.release(c.commands)
-			return call{}, &notSent{d.ended(ctx)}
+			return call{}, &notSent{n.ended(ctx)}
 		default:
 			return c, nil
 		}
@@ -94,27 +86,33 @@ func (d *Driver) begin(ctx context.Context, commands int) (call, error) {
 }
 
 // takeSlot waits for one of the calls under way to end, where there are too many.
-func (d *Driver) takeSlot(ctx context.Context) error {
+func (n *node) takeSlot(ctx context.Context) error {
 	if ctx.Err() != nil {
-		return &notSent{d.ended(ctx)}
+		return &notSent{n.ended(ctx)}
 	}
 	select {
-	case d.slots <- struct{}{}:
+	case n.slots <- struct{}{}:
 		return nil
 	default:
 	}
 	select {
-	case d.slots <- struct{}{}:
+	case n.slots <- struct{}{}:
 	case <-ctx.Done():
-		return &notSent{d.ended(ctx)}
-	case <-d.closing.Done():
+		return &notSent{n.ended(ctx)}
+	case <-n.closing.Done():
 		return &notSent{errClosed}
 	}
 	if ctx.Err() != nil {
-		<-d.slots
-		return &notSent{d.ended(ctx)}
+		n.giveSlot()
+		return &notSent{n.ended(ctx)}
 	}
 	return nil
+}
+
+// giveSlot gives the slot of a call back, which may be the last one of a node that is retired.
+func (n *node) giveSlot() {
+	<-n.slots
+	n.closeIfDrained()
 }
 
 // enter decides how the client makes the call. One that is alone reads its own reply, and the link is cut when its context
@@ -127,7 +125,7 @@ func (c *call) enter() error {
 	if err := l.join(c.ctx); err != nil {
 		return err
 	}
-	if l.driver.crowded.Load() || len(l.driver.slots) > 1 {
+	if l.node.crowded.Load() || len(l.node.slots) > 1 {
 		<-l.alone
 		c.queued, c.handed = true, pipelined{c.ctx}
 		return nil
@@ -152,43 +150,43 @@ func (c *call) leave(err error) {
 	c.exit()
 	if c.queued && err == nil {
 		c.link.piped.Store(true)
-		c.link.driver.crowded.Store(true)
+		c.link.node.crowded.Store(true)
 	}
-	if err != nil && ended(c.ctx, err) {
+	if err != nil && outOfTime(c.ctx, err) {
 		c.link.abandon(c.commands)
 		return
 	}
 	c.link.release(c.commands)
 }
 
-// ended reports whether err came about because the context of the call ended.
-func ended(ctx context.Context, err error) bool {
+// outOfTime reports whether err came about because the context of the call ended.
+func outOfTime(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // do sends one command.
-func (d *Driver) do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
-	c, err := d.begin(ctx, 1)
+func (n *node) do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
+	c, err := n.begin(ctx, 1)
 	if err != nil {
 		return rueidis.NewErrorResult(err)
 	}
-	result := d.client.Do(c.handed, command)
+	result := n.client.Do(c.handed, command)
 	c.leave(result.NonRedisError())
 	return result
 }
 
 // read sends a command that changes nothing, and once more where the connection broke under it.
-func (d *Driver) read(ctx context.Context, command func() rueidis.Completed) rueidis.RedisResult {
-	result := d.do(ctx, command())
+func (n *node) read(ctx context.Context, command func() rueidis.Completed) rueidis.RedisResult {
+	result := n.do(ctx, command())
 	if broken(ctx, result.NonRedisError()) {
-		return d.do(ctx, command())
+		return n.do(ctx, command())
 	}
 	return result
 }
 
 // broken reports whether err is a connection that broke under a command, so that it may go to the next one.
 func broken(ctx context.Context, err error) bool {
-	if err == nil || ended(ctx, err) {
+	if err == nil || outOfTime(ctx, err) {
 		return false
 	}
 	if errors.Is(err, errStale) {
@@ -200,12 +198,12 @@ func broken(ctx context.Context, err error) bool {
 }
 
 // doMulti sends commands in one go. It returns one result for each, or the reason why none was sent.
-func (d *Driver) doMulti(ctx context.Context, commands []rueidis.Completed) ([]rueidis.RedisResult, error) {
-	c, err := d.begin(ctx, len(commands))
+func (n *node) doMulti(ctx context.Context, commands []rueidis.Completed) ([]rueidis.RedisResult, error) {
+	c, err := n.begin(ctx, len(commands))
 	if err != nil {
 		return nil, err
 	}
-	results := d.client.DoMulti(c.handed, commands...)
+	results := n.client.DoMulti(c.handed, commands...)
 	var failed error
 	for i := range results {
 		if failed = results[i].NonRedisError(); failed != nil {
@@ -214,153 +212,4 @@ func (d *Driver) doMulti(ctx context.Context, commands []rueidis.Completed) ([]r
 	}
 	c.leave(failed)
 	return results, nil
-}
-
-// connect waits for a live connection, made once for all callers and bounded by the dial timeout, not by their contexts: a
-// caller that leaves does not take the connection from the others.
-func (d *Driver) connect(ctx context.Context) (*link, error) {
-	for {
-		if l := d.live.Load(); l != nil {
-			return l, nil
-		}
-		d.mu.Lock()
-		if l := d.live.Load(); l != nil {
-			d.mu.Unlock()
-			return l, nil
-		}
-		if d.dialing == nil {
-			if wait := time.Until(d.redialAt); wait > 0 {
-				err := d.lastErr
-				d.mu.Unlock()
-				return nil, &notSent{err}
-			}
-			d.dialing = &attempt{done: make(chan struct{})}
-			go d.dialOnce(d.dialing)
-		}
-		a := d.dialing
-		d.mu.Unlock()
-		select {
-		case <-a.done:
-		case <-ctx.Done():
-			return nil, &notSent{d.ended(ctx)}
-		case <-d.closing.Done():
-			return nil, &notSent{errClosed}
-		}
-		if a.err != nil {
-			return nil, &notSent{a.err}
-		}
-	}
-}
-
-// dialOnce makes the client connect and, if it did, publishes the connection.
-func (d *Driver) dialOnce(a *attempt) {
-	d.awaitGone()
-	err := d.wake()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err == nil {
-		err = d.publish()
-	}
-	if err != nil {
-		a.err = d.unreachable(err)
-		d.lastErr, d.redialAt = a.err, time.Now().Add(redialGap)
-	}
-	d.dialing = nil
-	close(a.done)
-}
-
-// awaitGone waits until the calls that began on the connection before have left the client, which they do soon: they would
-// wait for the new one without regard to their contexts.
-func (d *Driver) awaitGone() {
-	l := d.latest.Load()
-	if !l.dead.Load() {
-		return
-	}
-	l.leftAll()
-	select {
-	case <-l.gone:
-	case <-d.closing.Done():
-	}
-}
-
-// pause lets nothing dial before the time at, and answers err meanwhile.
-func (d *Driver) pause(at time.Time, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if at.After(d.redialAt) {
-		d.lastErr, d.redialAt = err, at
-	}
-}
-
-// wakeKey marks the context of the ping that makes the client connect.
-type wakeKey struct{}
-
-// wake pings, which makes the client connect where it is not connected. The first ping may go to a connection that broke
-// without the client having noticed. An error reply on a live connection is as good as any: the server is there.
-func (d *Driver) wake() (err error) {
-	const steps = 3 // connecting, the handshake and the ping
-	bound := steps * min(d.target.DialTimeout, time.Hour)
-	ctx, cancel := context.WithTimeout(context.WithValue(d.closing, wakeKey{}, true), bound)
-	defer cancel()
-	for range 2 {
-		if err = d.client.Do(ctx, d.client.B().Ping().Build()).Error(); err == nil {
-			return nil
-		}
-		if l := d.latest.Load(); l.ready.Load() && !l.dead.Load() {
-			return nil
-		}
-		var handshake *errHandshake
-		if _, answered := rueidis.IsRedisErr(err); answered || errors.As(err, &handshake) || ctx.Err() != nil {
-			return err
-		}
-	}
-	return err
-}
-
-// publish makes the newest connection the one that calls use, unless it broke already.
-func (d *Driver) publish() error {
-	l := d.latest.Load()
-	l.greeted.Store(l.answered.Load())
-	d.live.Store(l)
-	if l.dead.Load() {
-		d.live.CompareAndSwap(l, nil)
-		return errHungUp
-	}
-	return nil
-}
-
-// errStale is for calls that took a connection just before it broke, and find the client without one.
-var errStale = &errHandshake{errors.New("the connection broke before the command was sent")}
-
-// dial is how the client connects: at first, and for wake. Other calls do not make it, for all would wait on the one that does,
-// which would give up with its context. The end of the driver ends it; that of a call does not.
-func (d *Driver) dial(caller context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
-	if d.latest.Load() != nil && caller.Value(wakeKey{}) == nil {
-		return nil, errStale
-	}
-	ctx, cancel := context.WithTimeout(d.closing, d.target.DialTimeout)
-	defer cancel()
-	conn, err := dialNetwork(ctx, address, dialer, config)
-	if err != nil {
-		return nil, &errHandshake{err}
-	}
-	l := newLink(conn, d)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closing.Err() != nil {
-		conn.Close()
-		return nil, &errHandshake{errClosed}
-	}
-	d.latest.Store(l)
-	return l, nil
-}
-
-func dialNetwork(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
-	switch {
-	case address[0] == '/':
-		return dialer.DialContext(ctx, "unix", address)
-	case config != nil:
-		return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", address)
-	}
-	return dialer.DialContext(ctx, "tcp", address)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"unique"
 
 	"github.com/redis/rueidis"
 
@@ -12,17 +13,45 @@ import (
 
 var errClosed = store.Errorf(store.ErrUnavailable, "store unavailable: the Redis driver is closed")
 
-// ended is the error of a call whose context ended before anything was sent.
-func (d *Driver) ended(ctx context.Context) error {
+// ended is the error of a call whose context ended before anything was sent to at.
+func ended(ctx context.Context, at string) error {
 	if err := ctx.Err(); errors.Is(err, context.Canceled) {
-		return store.Errorf(store.ErrCanceled, "canceled before Redis at %s was asked: %w", d.target.Address, err)
+		return store.Errorf(store.ErrCanceled, "canceled before %s was asked: %w", at, err)
 	}
-	return store.Errorf(store.ErrTimeout, "timeout before Redis at %s could be asked: %w", d.target.Address, context.DeadlineExceeded)
+	return store.Errorf(store.ErrTimeout, "timeout before %s could be asked: %w", at, context.DeadlineExceeded)
 }
 
-// unreachable is the error of an attempt to connect.
-func (d *Driver) unreachable(err error) error {
-	return store.Errorf(store.ErrUnavailable, "store unavailable: no connection to Redis at %s: %s", d.target.Address, d.scrub(err.Error()))
+func (n *node) ended(ctx context.Context) error { return ended(ctx, n.String()) }
+
+// unreachable is the error of an attempt to connect to at.
+func (t *target) unreachable(at string, err error) error {
+	return store.Errorf(store.ErrUnavailable, "store unavailable: no connection to %s: %s", at, t.scrub(err.Error()))
+}
+
+func (n *node) unreachable(err error) error { return n.target.unreachable(n.String(), err) }
+
+var (
+	errNoSlots   = errors.New("it knows no slots: the cluster is not set up yet")
+	errNoPrimary = errors.New("it watches no primary of that name")
+)
+
+// inquiryError is the error of a question about the servers that n did not answer as it should.
+func (d *Driver) inquiryError(ctx context.Context, n *node, err error) error {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "cluster support disabled"):
+		text = "it is not in a cluster: use a redis:// URL"
+	case strings.HasPrefix(text, "ERR unknown command") && d.target.Sentinel != "":
+		text = "it is no sentinel; the URL names sentinels, port 26379 by default"
+	}
+	var unsent *notSent
+	switch {
+	case errors.As(err, &unsent):
+		return unsent.err
+	case outOfTime(ctx, err):
+		return store.Errorf(store.ErrUnavailable, "store unavailable: no reply from %s in time", n)
+	}
+	return store.Errorf(store.ErrUnavailable, "store unavailable: %s cannot tell of the others: %s", n, d.target.scrub(text))
 }
 
 // readError turns an error of the client into one of the store, for a command that changes nothing.
@@ -31,12 +60,12 @@ func (d *Driver) readError(ctx context.Context, err error) error {
 		return known
 	}
 	switch {
-	case !ended(ctx, err):
-		return store.Errorf(store.ErrUnavailable, "store unavailable: the connection to Redis at %s broke: %s", d.target.Address, d.scrub(err.Error()))
+	case !outOfTime(ctx, err):
+		return store.Errorf(store.ErrUnavailable, "store unavailable: the connection to %s broke: %s", d.name, d.target.scrub(err.Error()))
 	case errors.Is(ctx.Err(), context.Canceled):
-		return store.Errorf(store.ErrCanceled, "canceled while Redis at %s was asked: %w", d.target.Address, context.Canceled)
+		return store.Errorf(store.ErrCanceled, "canceled while %s was asked: %w", d.name, context.Canceled)
 	}
-	return store.Errorf(store.ErrTimeout, "timeout: no reply from Redis at %s in time: %w", d.target.Address, context.DeadlineExceeded)
+	return store.Errorf(store.ErrTimeout, "timeout: no reply from %s in time: %w", d.name, context.DeadlineExceeded)
 }
 
 // writeError is readError for a command that changes something: what may have been sent has an unknown outcome.
@@ -44,15 +73,15 @@ func (d *Driver) writeError(ctx context.Context, err error) error {
 	if known := d.knownError(err); known != nil {
 		return known
 	}
-	reason := error(&plain{d.scrub(err.Error())})
+	reason := error(&plain{d.target.scrub(err.Error())})
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		reason = context.Canceled
-	case ended(ctx, err):
+	case outOfTime(ctx, err):
 		reason = context.DeadlineExceeded
 	}
 	return store.Errorf(store.ErrUnknownOutcome,
-		"unknown outcome: Redis at %s may or may not have done it, no reply came (%w); read the key to find out", d.target.Address, reason)
+		"unknown outcome: %s may or may not have done it, no reply came (%w); read the key to find out", d.name, reason)
 }
 
 // plain is an error that is only its text. Errors of the client are not wrapped: their texts may hold what was sent.
@@ -68,7 +97,7 @@ func (d *Driver) knownError(err error) error {
 		return unsent.err
 	}
 	if errors.As(err, &handshake) {
-		return d.unreachable(handshake.cause)
+		return d.target.unreachable(d.name, handshake.cause)
 	}
 	if reply, ok := rueidis.IsRedisErr(err); ok {
 		return d.replyError(reply.Error())
@@ -85,29 +114,39 @@ var unavailable = []string{
 // replyError turns an error reply into an error of the store. The server did nothing. What the text says is told before the
 // password is taken out, which may be a word of it.
 func (d *Driver) replyError(text string) error {
-	at, scrubbed := d.target.Address, d.scrub(text)
+	at, scrubbed := d.name, d.target.scrub(text)
 	switch word, _, _ := strings.Cut(text, " "); word {
 	case "WRONGTYPE":
 		return store.Errorf(store.ErrCorrupt, "corrupt value: the key holds a Redis value of another type (list, hash, set, stream), not a string")
 	case "OOM":
-		return store.Errorf(store.ErrFull, "store full: Redis at %s has reached its maxmemory and may not evict", at)
+		return store.Errorf(store.ErrFull, "store full: %s has reached its maxmemory and may not evict", at)
 	case "NOPERM":
-		return store.Errorf(store.ErrDenied, "permission denied: Redis at %s: %s", at, scrubbed)
+		return store.Errorf(store.ErrDenied, "permission denied: %s: %s", at, scrubbed)
 	case "MOVED", "ASK", "CLUSTERDOWN":
-		return store.Errorf(store.ErrUnavailable, "store unavailable: Redis at %s is a node of a cluster, and this driver speaks to one server and not to a cluster: %s", at, scrubbed)
+		return store.Errorf(store.ErrUnavailable, "store unavailable: %s: %s%s", at, scrubbed, d.clusterHint())
 	}
 	for _, words := range unavailable {
 		if strings.HasPrefix(text, words) {
-			return store.Errorf(store.ErrUnavailable, "store unavailable: Redis at %s: %s", at, scrubbed)
+			return store.Errorf(store.ErrUnavailable, "store unavailable: %s: %s", at, scrubbed)
 		}
 	}
-	return &plain{"Redis at " + at + ": " + scrubbed}
+	return &plain{at + ": " + scrubbed}
 }
 
-// scrub takes the password out of a text: servers that do not know a command repeat its arguments.
-func (d *Driver) scrub(text string) string {
-	if password := d.target.password.Value(); password != "" {
-		return strings.ReplaceAll(text, password, "xxxxx")
+// clusterHint says what to do where a cluster is taken for one server.
+func (d *Driver) clusterHint() string {
+	if d.target.Cluster {
+		return ""
+	}
+	return " (it is a node of a cluster: use a redis+cluster:// URL)"
+}
+
+// scrub takes the passwords out of a text: servers that do not know a command repeat its arguments.
+func (t *target) scrub(text string) string {
+	for _, secret := range []unique.Handle[string]{t.password, t.sentinelPassword} {
+		if password := secret.Value(); password != "" {
+			text = strings.ReplaceAll(text, password, "xxxxx")
+		}
 	}
 	return text
 }

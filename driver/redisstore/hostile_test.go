@@ -37,9 +37,9 @@ func TestHostileReplies_BreakTheConnection_NotTheProcess(t *testing.T) {
 				t.Errorf("%.40q to a read: %v, want unavailable", reply, err)
 			}
 			calm.Store(true)
-			d.mu.Lock()
-			d.redialAt = time.Time{} // the gap has a test of its own
-			d.mu.Unlock()
+			only(d).mu.Lock()
+			only(d).redialAt = time.Time{} // the gap has a test of its own
+			only(d).mu.Unlock()
 			eventually(t, "the driver recovered", func() bool { _, err := d.Has(testContext(t), "k:1"); return err == nil })
 		})
 	}
@@ -134,7 +134,7 @@ func TestSecrets_AreInNoError(t *testing.T) {
 	}
 	text := ""
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
-		for _, v := range []any{d, d.Info(), d.target, d.live.Load(), Opener(must(ParseURL(url(p.addr)))(t)), struct{ Driver store.Driver }{d}} {
+		for _, v := range []any{d, d.Info(), d.target, only(d).live.Load(), Opener(must(ParseURL(url(p.addr)))(t)), struct{ Driver store.Driver }{d}} {
 			text += fmt.Sprintf(verb, v)
 		}
 	}

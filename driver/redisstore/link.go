@@ -32,7 +32,7 @@ func (e *errHandshake) Error() string { return e.cause.Error() }
 // knows when commands that callers have given up are out of the queue of the client.
 type link struct {
 	net.Conn
-	driver *Driver
+	node   *node
 	dialed time.Time
 
 	in, out  frames
@@ -60,8 +60,8 @@ type owed struct {
 	commands int64
 }
 
-func newLink(conn net.Conn, d *Driver) *link {
-	return &link{Conn: conn, driver: d, dialed: time.Now(), alone: make(chan struct{}, 1), gone: make(chan struct{})}
+func newLink(conn net.Conn, n *node) *link {
+	return &link{Conn: conn, node: n, dialed: time.Now(), alone: make(chan struct{}, 1), gone: make(chan struct{})}
 }
 
 // Write sends commands.
@@ -146,7 +146,7 @@ func (l *link) settle(n int) {
 // release ends a call for the link, and gives its slot back.
 func (l *link) release(commands int64) {
 	l.forget(commands)
-	<-l.driver.slots
+	l.node.giveSlot()
 }
 
 // forget ends a call for the link.
@@ -158,7 +158,7 @@ func (l *link) forget(commands int64) {
 
 // leftAll closes gone if it is time. A call that begins counts its commands before it looks whether the link is still live.
 func (l *link) leftAll() {
-	if l.dead.Load() && l.driver.live.Load() != l && l.commands.Load() == 0 {
+	if l.dead.Load() && l.node.live.Load() != l && l.commands.Load() == 0 {
 		l.goneNow.Do(func() { close(l.gone) })
 	}
 }
@@ -204,7 +204,7 @@ func (l *link) watch() {
 // so again and again before it answers anything is not asked more often than one that is away.
 func (l *link) Close() error {
 	if !l.dead.Load() && l.answered.Load() == l.greeted.Load() {
-		l.driver.pause(l.dialed.Add(redialGap), l.driver.unreachable(errHungUp))
+		l.node.pause(l.dialed.Add(redialGap), l.node.unreachable(errHungUp))
 	}
 	return l.cut()
 }
@@ -212,7 +212,7 @@ func (l *link) Close() error {
 // cut is Close for a link that the driver itself gives up.
 func (l *link) cut() error {
 	l.dead.Store(true)
-	l.driver.live.CompareAndSwap(l, nil)
+	l.node.live.CompareAndSwap(l, nil)
 	l.mu.Lock()
 	l.settle(len(l.owed))
 	l.mu.Unlock()
@@ -227,11 +227,11 @@ func (l *link) join(ctx context.Context) error {
 		return nil
 	default:
 	}
-	l.driver.crowded.Store(true)
+	l.node.crowded.Store(true)
 	select {
 	case l.alone <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return &notSent{l.driver.ended(ctx)}
+		return &notSent{l.node.ended(ctx)}
 	}
 }

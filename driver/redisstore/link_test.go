@@ -21,9 +21,9 @@ func (w *wire) Read(p []byte) (int, error)  { return copy(p, <-w.replies), nil }
 // newWire returns a link over a wire, with one call on it.
 func newWire() (*link, *wire) {
 	w := &wire{replies: make(chan string, 1)}
-	d := &Driver{slots: make(chan struct{}, maxCalls)}
-	d.slots <- struct{}{}
-	l := newLink(w, d)
+	n := &node{slots: make(chan struct{}, maxCalls)}
+	n.slots <- struct{}{}
+	l := newLink(w, n)
 	l.ready.Store(true)
 	l.commands.Store(1)
 	return l, w
@@ -59,8 +59,8 @@ func TestLink_WithoutASignOfLife_IsCut(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		if !l.dead.Load() || len(l.driver.slots) != 0 {
-			t.Errorf("dead %v, %d slots held", l.dead.Load(), len(l.driver.slots))
+		if !l.dead.Load() || len(l.node.slots) != 0 {
+			t.Errorf("dead %v, %d slots held", l.dead.Load(), len(l.node.slots))
 		}
 	})
 }
@@ -80,7 +80,7 @@ func TestLink_ThatReceivesALongReply_IsNotCut(t *testing.T) {
 			t.Fatal("cut while the reply came")
 		}
 		w.reply(t, l, "\r\n")
-		if len(l.driver.slots) != 0 {
+		if len(l.node.slots) != 0 {
 			t.Error("the slot was not given back")
 		}
 	})
@@ -104,8 +104,8 @@ func TestLink_ThatWasIdle_IsNotCutForACommandJustSent(t *testing.T) {
 		w.reply(t, l, "$-1\r\n")
 		time.Sleep(2 * maxSilence)
 		synctest.Wait()
-		if l.dead.Load() || len(l.driver.slots) != 0 {
-			t.Errorf("dead %v, %d slots held", l.dead.Load(), len(l.driver.slots))
+		if l.dead.Load() || len(l.node.slots) != 0 {
+			t.Errorf("dead %v, %d slots held", l.dead.Load(), len(l.node.slots))
 		}
 	})
 }

@@ -21,36 +21,33 @@ const (
 // cursorBase makes cursors short, and the numbers of SCAN, which mean nothing to anyone else, look like no count.
 const cursorBase = 36
 
-// List returns a page of keys by SCAN. Keys are spread evenly over its cursors, so that what was found so far tells how far
-// to look for the rest: a page rarely holds many more than limit keys, and a small prefix takes few round trips.
+// List returns a page of keys by SCAN.
 func (d *Driver) List(ctx context.Context, prefix, cursor string, limit int) (store.Page, error) {
-	at, err := parseCursor(cursor)
-	if err != nil {
-		return store.Page{}, err
-	}
-	var page store.Page
+	return d.servers.list(ctx, prefix, cursor, limit)
+}
+
+// walk goes on at the position at of SCAN on one server, and returns the next one, 0 at the end. Keys are spread evenly over its
+// positions, so that what was found so far tells how far to look for the rest: a page rarely holds many more than limit keys, and
+// a small prefix takes few round trips.
+func (d *Driver) walk(ctx context.Context, n *node, prefix string, at uint64, limit int) (keys []string, next uint64, err error) {
 	pattern := escapeGlob(prefix) + "*"
 	count := min(max(limit, minCount), maxCount)
 	for looked := 0; ; {
-		entry, err := d.scan(ctx, at, pattern, count)
+		entry, err := d.scan(ctx, n, at, pattern, count)
 		if err != nil {
-			return store.Page{}, d.readError(ctx, err)
+			return nil, 0, d.readError(ctx, err)
 		}
 		for _, key := range entry.Elements {
 			if strings.HasPrefix(key, prefix) {
-				page.Keys = append(page.Keys, key)
+				keys = append(keys, key)
 			}
 		}
 		at = entry.Cursor
 		looked += count
-		if at == 0 {
-			return page, nil
+		if at == 0 || len(keys) >= limit || looked >= maxLook {
+			return keys, at, nil
 		}
-		if len(page.Keys) >= limit || looked >= maxLook {
-			page.Next = strconv.FormatUint(at, cursorBase)
-			return page, nil
-		}
-		count = nextCount(limit, len(page.Keys), looked, count)
+		count = nextCount(limit, len(keys), looked, count)
 	}
 }
 
@@ -62,9 +59,9 @@ func nextCount(limit, found, looked, count int) int {
 	return min(max((limit-found)*looked/found, minCount), maxCount)
 }
 
-func (d *Driver) scan(ctx context.Context, at uint64, pattern string, count int) (rueidis.ScanEntry, error) {
-	return d.read(ctx, func() rueidis.Completed {
-		return d.client.B().Scan().Cursor(at).Match(pattern).Count(int64(count)).Type("string").Build()
+func (d *Driver) scan(ctx context.Context, n *node, at uint64, pattern string, count int) (rueidis.ScanEntry, error) {
+	return n.read(ctx, func() rueidis.Completed {
+		return d.build.Scan().Cursor(at).Match(pattern).Count(int64(count)).Type("string").Build()
 	}).AsScanEntry()
 }
 
@@ -78,6 +75,14 @@ func parseCursor(cursor string) (uint64, error) {
 		return 0, invalid("invalid cursor: want the one that the page before returned")
 	}
 	return at, nil
+}
+
+// formatCursor is the reverse of parseCursor.
+func formatCursor(at uint64) string {
+	if at == 0 {
+		return ""
+	}
+	return strconv.FormatUint(at, cursorBase)
 }
 
 // escapeGlob makes a pattern that matches prefix and nothing else.

@@ -143,7 +143,7 @@ func TestBatch_CutInTheMiddle_NamesTheKeysWithoutAnswer(t *testing.T) {
 		}
 		for _, i := range []int{3, 4, 5} {
 			want := "unknown_outcome"
-			if i == 3 && d.latest.Load().piped.Load() {
+			if i == 3 && only(d).latest.Load().piped.Load() {
 				want = "full"
 			}
 			if got := store.Kind(batch.Errs[entries[i].Key]); got != want && got != "full" {

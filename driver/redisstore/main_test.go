@@ -57,3 +57,6 @@ func must[T any](v T, err error) func(testing.TB) T {
 		return v
 	}
 }
+
+// only returns the one server of a driver that has one.
+func only(d *Driver) *node { return d.servers.(*single).node }

@@ -21,18 +21,27 @@ import (
 // Defaults of [Options].
 const (
 	DefaultAddress     = "127.0.0.1:6379"
+	DefaultSentinels   = "127.0.0.1:26379" // the address where Sentinel is set
 	DefaultDialTimeout = 5 * time.Second
 )
 
 // Options say how to connect. Printing them in any way shows [Options.Redacted].
 type Options struct {
-	// Address is host:port, or the path of a unix socket when it begins with a slash. Default [DefaultAddress].
+	// Address is host:port, or the path of a unix socket when it begins with a slash. Of a cluster, and of sentinels, several may be
+	// named, separated by commas: any that answers tells of the others. Default [DefaultAddress], or [DefaultSentinels].
 	Address string
+	// Cluster says that Address names nodes of a Redis Cluster. Default false.
+	Cluster bool
+	// Sentinel is the name under which the sentinels at Address watch the primary to use, such as mymaster. Default: no sentinels.
+	Sentinel string
+	// SentinelUsername and SentinelPassword log in to the sentinels, where these ask for it: Username and Password are for the
+	// servers with the entries. Default: none.
+	SentinelUsername, SentinelPassword string
 	// Username is the ACL user to log in as. Default: Redis's user "default".
 	Username string
 	// Password of the user. Default: none; no login without a user name either.
 	Password string
-	// DB is the number of the database. Default 0.
+	// DB is the number of the database. A cluster has only 0. Default 0.
 	DB int
 	// ClientName is what CLIENT LIST shows for the connection, printable ASCII without spaces. Default: none.
 	ClientName string
@@ -44,19 +53,20 @@ type Options struct {
 	CAFile string
 	// CertFile and KeyFile are PEM files with the certificate of this client and its key, both or none. Default: none.
 	CertFile, KeyFile string
-	// ServerName is the name that the certificate of the server must bear. Default: the host of Address.
+	// ServerName is the name that the certificate of each server must bear. Default: the host that is connected to.
 	ServerName string
 }
 
 // errURL says nothing of the URL itself: an unescaped character in a password puts pieces of it into any part.
 var errURL = store.Errorf(store.ErrInvalid,
-	"invalid Redis URL: want redis://[user:password@]host[:port][/db][?parameter=value], with %%-encoded special characters")
+	"invalid Redis URL: want redis://[user:password@]host[:port][/db][?parameter=value], with %%-encoded special characters; redis+cluster:// and redis+sentinel:// take several hosts, separated by commas")
 
 // errNoPassword does not say the user: it is the password of someone who forgot the colon before it.
 var errNoPassword = invalid("a Redis URL has a user without password: want user:password@, :password@ or, for a user that has none, user:@")
 
 // ParseURL returns the options that a URL stands for, in one of the forms that the package comment lists. No error repeats a secret.
 func ParseURL(raw string) (*Options, error) {
+	raw, hosts := cutHosts(raw)
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" || u.Fragment != "" {
 		return nil, errURL
@@ -66,7 +76,7 @@ func ParseURL(raw string) (*Options, error) {
 		return nil, errURL
 	}
 	o := &Options{}
-	if err := o.setTarget(u); err != nil {
+	if err := o.setTarget(u, hosts); err != nil {
 		return nil, err
 	}
 	var hasPassword bool
@@ -80,33 +90,94 @@ func ParseURL(raw string) (*Options, error) {
 	return o, o.check()
 }
 
-// setTarget takes scheme, host and path: where to connect, how, and which database.
-func (o *Options) setTarget(u *url.URL) error {
-	switch u.Scheme {
-	case "redis", "valkey":
-	case "rediss", "valkeys":
-		o.TLS = true
-	case "redis+unix", "valkey+unix", "unix":
+// cutHosts takes the hosts of a URL after the first, which package url would not take, out of it.
+func cutHosts(raw string) (rest string, hosts []string) {
+	scheme, after, _ := strings.Cut(raw, "://")
+	end := strings.IndexAny(after, "/?#")
+	if end < 0 {
+		end = len(after)
+	}
+	begin := strings.LastIndexByte(after[:end], '@') + 1
+	first, others, several := strings.Cut(after[begin:end], ",")
+	if !several {
+		return raw, nil
+	}
+	return scheme + "://" + after[:begin] + first + after[end:], strings.Split(others, ",")
+}
+
+// setTarget takes scheme, hosts and path: where to connect, how, and which database.
+func (o *Options) setTarget(u *url.URL, hosts []string) error {
+	secure, known, kind := splitScheme(u.Scheme)
+	switch {
+	case !known:
+		return invalid("unknown scheme of a Redis URL: want redis, rediss, valkey, valkeys, redis+cluster, rediss+cluster, redis+sentinel, rediss+sentinel or redis+unix")
+	case kind == "unix":
 		if u.Host != "" || len(u.Path) < 2 {
 			return invalid(`a Redis unix socket needs an absolute path: want "redis+unix:///run/redis.sock"`)
 		}
 		o.Address = u.Path
 		return nil
-	default:
-		return invalid("unknown scheme of a Redis URL: want redis, rediss, valkey, valkeys or redis+unix")
 	}
-	host, port := u.Hostname(), u.Port()
-	if !validHost(host) {
-		return errURL
+	o.TLS, o.Cluster = secure, kind == "cluster"
+	port := "6379"
+	if kind == "sentinel" {
+		port = "26379"
 	}
-	if host != "" || port != "" {
-		o.Address = net.JoinHostPort(orElse(host, "127.0.0.1"), orElse(port, "6379"))
+	if kind == "" && len(hosts) > 0 {
+		return invalid("a redis:// URL has one host: use redis+cluster:// for the nodes of a cluster, redis+sentinel:// for sentinels")
 	}
-	db := strings.TrimPrefix(u.Path, "/")
-	if db == "" {
+	var err error
+	if o.Address, err = joinHosts(append([]string{u.Host}, hosts...), port); err != nil {
+		return err
+	}
+	path := strings.TrimPrefix(u.Path, "/")
+	if kind == "sentinel" {
+		o.Sentinel, path, _ = strings.Cut(path, "/")
+		if o.Sentinel == "" {
+			return invalid("a redis+sentinel:// URL must name the primary that the sentinels watch: want redis+sentinel://host/mymaster")
+		}
+	}
+	if path == "" {
 		return nil
 	}
-	return o.setDB(db)
+	return o.setDB(path)
+}
+
+// splitScheme tells what a scheme says: whether it is one, whether with TLS, and what the hosts are ("", cluster, sentinel, unix).
+func splitScheme(scheme string) (secure, known bool, kind string) {
+	name, kind, two := strings.Cut(scheme, "+")
+	if scheme == "unix" {
+		return false, true, "unix"
+	}
+	bare, secure := strings.CutSuffix(name, "s")
+	if name == "redis" {
+		bare, secure = name, false
+	}
+	known = bare == "redis" || bare == "valkey"
+	switch kind {
+	case "cluster", "sentinel":
+	case "unix":
+		known = known && !secure
+	default:
+		known = known && !two
+	}
+	return secure, known, kind
+}
+
+// joinHosts makes an address of hosts of a URL, each with or without a port. It is "" for one that is empty.
+func joinHosts(hosts []string, defaultPort string) (string, error) {
+	if len(hosts) == 1 && hosts[0] == "" {
+		return "", nil
+	}
+	for i, host := range hosts {
+		u := url.URL{Host: host}
+		name, port := u.Hostname(), u.Port()
+		if !validHost(name) || name == "" && len(hosts) > 1 {
+			return "", errURL
+		}
+		hosts[i] = net.JoinHostPort(orElse(name, "127.0.0.1"), orElse(port, defaultPort))
+	}
+	return strings.Join(hosts, ","), nil
 }
 
 func (o *Options) setDB(text string) error {
@@ -130,11 +201,13 @@ var parameters = map[string]func(o *Options, value string) error{
 		}
 		return nil
 	},
-	"key":         func(o *Options, v string) error { o.KeyFile = v; return nil },
-	"server_name": func(o *Options, v string) error { o.ServerName = v; return nil },
+	"key":               func(o *Options, v string) error { o.KeyFile = v; return nil },
+	"sentinel_password": func(o *Options, v string) error { o.SentinelPassword = v; return nil },
+	"sentinel_user":     func(o *Options, v string) error { o.SentinelUsername = v; return nil },
+	"server_name":       func(o *Options, v string) error { o.ServerName = v; return nil },
 }
 
-const parameterNames = "ca, cert, client_name, db, dial_timeout, key, server_name"
+const parameterNames = "ca, cert, client_name, db, dial_timeout, key, sentinel_password, sentinel_user, server_name"
 
 func (o *Options) setParameters(query string) error {
 	values, err := url.ParseQuery(query)
@@ -171,19 +244,43 @@ func (o *Options) validAddress() bool {
 	if o.Address == "" || o.unix() {
 		return true
 	}
-	host, port, err := net.SplitHostPort(o.Address)
-	if err != nil || !validHost(host) {
-		return false
+	for _, address := range o.addresses() {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil || !validHost(host) {
+			return false
+		}
+		if _, err = strconv.ParseUint(port, 10, 16); err != nil {
+			return false
+		}
 	}
-	_, err = strconv.ParseUint(port, 10, 16)
-	return err == nil
+	return true
 }
+
+// addresses returns those that Address names.
+func (o *Options) addresses() []string { return strings.Split(o.Address, ",") }
+
+// several reports whether Address may name several.
+func (o *Options) several() bool { return o.Cluster || o.Sentinel != "" }
 
 // check reports what no server would accept, so that it shows before anything is dialed.
 func (o *Options) check() error {
 	switch {
 	case !o.validAddress():
 		return invalid("the address of a Redis server must be host:port or, for a unix socket, an absolute path; ParseURL takes URLs")
+	case !o.several() && strings.Contains(o.Address, ","):
+		return invalid("several addresses are those of a cluster or of sentinels: say which, or give one")
+	case o.Cluster && o.Sentinel != "":
+		return invalid("a cluster has no sentinels: set Cluster or Sentinel, not both")
+	case o.several() && o.unix():
+		return invalid("a cluster and sentinels need host:port, not the path of a unix socket")
+	case o.Cluster && o.DB != 0:
+		return invalid("a Redis Cluster has database 0 only: leave the number out")
+	case o.Sentinel == "" && (o.SentinelUsername != "" || o.SentinelPassword != ""):
+		return invalid("sentinel_user and sentinel_password need sentinels: use a redis+sentinel:// URL")
+	case o.SentinelUsername != "" && o.SentinelPassword == "":
+		return invalid("sentinel_user needs sentinel_password")
+	case !printable(o.Sentinel):
+		return invalid("the name of the primary that sentinels watch must be printable ASCII without spaces")
 	case !o.TLS && (o.CAFile != "" || o.CertFile != "" || o.KeyFile != "" || o.ServerName != ""):
 		return invalid("ca, cert, key and server_name need TLS: use a rediss:// URL")
 	case o.TLS && o.unix():
@@ -195,12 +292,15 @@ func (o *Options) check() error {
 	case o.DialTimeout < 0:
 		return invalid("the dial timeout must not be negative")
 	}
-	for _, c := range o.ClientName {
-		if c <= ' ' || c > '~' {
-			return invalid("client_name must be printable ASCII without spaces")
-		}
+	if !printable(o.ClientName) {
+		return invalid("client_name must be printable ASCII without spaces")
 	}
 	return nil
+}
+
+// printable reports whether text is ASCII without spaces and control characters.
+func printable(text string) bool {
+	return strings.IndexFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }) < 0
 }
 
 // withDefaults returns a copy with its zero fields filled in. Equal connections have equal copies.
@@ -209,37 +309,72 @@ func (o *Options) withDefaults() Options {
 	if o != nil {
 		full = *o
 	}
-	full.Address = orElse(full.Address, DefaultAddress)
+	address := DefaultAddress
+	if full.Sentinel != "" {
+		address = DefaultSentinels
+	}
+	full.Address = orElse(full.Address, address)
 	if full.DialTimeout == 0 {
 		full.DialTimeout = DefaultDialTimeout
 	}
 	return full
 }
 
-// A target is what a driver connects to. It compares as its options do. The password is where printing does not find it: package
+// A target is what a driver connects to. It compares as its options do. The passwords are where printing does not find them: package
 // fmt goes through structs and pointers to them, unexported fields included, but not through a pointer to a string.
 type target struct {
-	Options  // with defaults, without the password
-	password unique.Handle[string]
+	Options                    // with defaults, without the passwords
+	password, sentinelPassword unique.Handle[string]
 }
 
 func (o *Options) target() target {
 	full := o.withDefaults()
-	t := target{Options: full, password: unique.Make(full.Password)}
-	t.Password = ""
+	t := target{Options: full, password: unique.Make(full.Password), sentinelPassword: unique.Make(full.SentinelPassword)}
+	t.Password, t.SentinelPassword = "", ""
 	return t
+}
+
+// name is that of the servers in errors.
+func (t *target) name() string {
+	switch {
+	case t.Cluster:
+		return "the Redis Cluster of " + t.Address
+	case t.Sentinel != "":
+		return "Redis " + t.Sentinel + " of the sentinels at " + t.Address
+	}
+	return "Redis at " + t.Address
+}
+
+// patience is how long a server may take to answer a question about the others.
+func (t *target) patience(n *node) time.Duration {
+	if n.live.Load() != nil {
+		return inquiryPatience
+	}
+	return max(inquiryPatience, min(t.DialTimeout, time.Hour))
+}
+
+// dataLogin is how to begin a connection to a server with entries.
+func (t *target) dataLogin(address string) (login, error) {
+	config, err := t.tlsConfig(address)
+	return login{username: t.Username, password: t.password, clientName: t.ClientName, db: t.DB, tls: config}, err
+}
+
+// sentinelLogin is how to begin a connection to a sentinel.
+func (t *target) sentinelLogin(address string) (login, error) {
+	config, err := t.tlsConfig(address)
+	return login{username: t.SentinelUsername, password: t.sentinelPassword, clientName: t.ClientName, tls: config}, err
 }
 
 func (o *Options) unix() bool { return strings.HasPrefix(o.Address, "/") }
 
-// tlsConfig reads the files, at each opening, so that renewed certificates are seen. It is nil without TLS.
-func (o *Options) tlsConfig() (*tls.Config, error) {
+// tlsConfig reads the files for each server that is connected to, so that renewed certificates are seen. It is nil without TLS.
+func (o *Options) tlsConfig(address string) (*tls.Config, error) {
 	if !o.TLS {
 		return nil, nil
 	}
-	host, _, err := net.SplitHostPort(o.Address)
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, err // check does not let this happen
+		return nil, invalid("%q is no address of a Redis server", address)
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: orElse(o.ServerName, host)}
 	if o.CAFile != "" {
@@ -277,6 +412,15 @@ func (o *Options) Redacted() string {
 	case full.TLS:
 		u.Scheme = "rediss"
 	}
+	switch {
+	case full.Cluster:
+		u.Scheme, u.Path = u.Scheme+"+cluster", ""
+	case full.Sentinel != "":
+		u.Scheme, u.Path = u.Scheme+"+sentinel", "/"+full.Sentinel+u.Path
+	}
+	if full.SentinelPassword != "" {
+		query.Set("sentinel_password", "xxxxx")
+	}
 	if full.Password != "" {
 		u.User = url.UserPassword(full.Username, "xxxxx")
 	} else if full.Username != "" {
@@ -284,6 +428,7 @@ func (o *Options) Redacted() string {
 	}
 	for name, v := range map[string]string{
 		"ca": full.CAFile, "cert": full.CertFile, "key": full.KeyFile, "server_name": full.ServerName, "client_name": full.ClientName,
+		"sentinel_user": full.SentinelUsername,
 	} {
 		if v != "" {
 			query.Set(name, v)

@@ -177,9 +177,9 @@ func eachWay(t *testing.T, d func(t *testing.T) *Driver, test func(t *testing.T,
 // makePiped makes a call as if another were under way.
 func makePiped(t *testing.T, d *Driver) {
 	t.Helper()
-	d.crowded.Store(true)
+	only(d).crowded.Store(true)
 	d.Has(testContext(t), "k:pipe")
-	if !d.live.Load().piped.Load() {
+	if !only(d).live.Load().piped.Load() {
 		t.Fatal("the link is not piped")
 	}
 }

@@ -52,10 +52,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
-	"net"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -70,22 +67,16 @@ var (
 	_ store.Counter = (*Driver)(nil)
 )
 
-// A Driver keeps entries in one database of one Redis server.
+// A Driver keeps entries in one database of one Redis server, or in a cluster.
 type Driver struct {
 	target  target
-	client  rueidis.Client
+	name    string // of the servers in errors
+	build   rueidis.Builder
+	servers servers
+	pace    pace
+
 	closing context.Context // ends when Close begins
 	cancel  context.CancelFunc
-
-	slots   chan struct{} // one for each call that is or may be in the queue of the client
-	crowded atomic.Bool   // calls have met: connections are piped from their first call on
-	live    atomic.Pointer[link]
-	latest  atomic.Pointer[link] // dialed last, perhaps still shaking hands
-
-	mu       sync.Mutex
-	dialing  *attempt // nil: none under way
-	redialAt time.Time
-	lastErr  error // why nothing dials before redialAt
 }
 
 // Opener returns an opener for o; nil means defaults. Openers of equal options name the same connection, and share one driver
@@ -108,79 +99,34 @@ func open(ctx context.Context, to target) (*Driver, error) {
 	if err := to.check(); err != nil {
 		return nil, err
 	}
-	config, err := to.tlsConfig()
-	if err != nil {
-		return nil, err
-	}
-	d := &Driver{target: to, slots: make(chan struct{}, maxCalls)}
+	d := &Driver{target: to, name: to.name()}
 	d.closing, d.cancel = context.WithCancel(context.Background())
-	opened := make(chan error, 1)
-	go func() {
-		var err error
-		d.client, err = rueidis.NewClient(rueidis.ClientOption{
-			InitAddress:         []string{to.Address},
-			Username:            to.Username,
-			Password:            to.password.Value(),
-			SelectDB:            to.DB,
-			ClientName:          to.ClientName,
-			Dialer:              net.Dialer{Timeout: to.DialTimeout},
-			ConnWriteTimeout:    maxWait,
-			TLSConfig:           config,
-			DialCtxFn:           d.dial,
-			ForceSingleClient:   true,
-			DisableCache:        true,
-			DisableRetry:        true, // the driver knows what it may send again
-			PipelineMultiplex:   -1,   // one connection: a third faster than two at 64 callers, and half the server's work
-			BlockingPipeline:    -1,   // batches of any size share it
-			ReadBufferEachConn:  bufferSize,
-			WriteBufferEachConn: bufferSize,
-		})
-		opened <- err
-	}()
-	return d.await(ctx, opened)
-}
-
-// await waits for the first connection until ctx ends.
-func (d *Driver) await(ctx context.Context, opened chan error) (*Driver, error) {
-	select {
-	case err := <-opened:
-		if err != nil {
-			d.Close()
-			return nil, d.unreachable(err)
-		}
-		if err := d.publish(); err != nil {
-			d.Close()
-			return nil, d.unreachable(err)
-		}
-		return d, nil
-	case <-ctx.Done():
-		d.breakLinks()
-		go func() {
-			<-opened
-			d.Close()
-		}()
-		return nil, d.ended(ctx)
+	var err error
+	if d.servers, err = d.newServers(); err != nil {
+		d.cancel()
+		return nil, d.readError(ctx, err)
 	}
-}
-
-// breakLinks makes what is under way fail at once and lets nothing connect any more.
-func (d *Driver) breakLinks() {
-	d.cancel()
-	d.mu.Lock()
-	l := d.latest.Load()
-	d.mu.Unlock()
-	if l != nil {
-		l.cut()
+	if err := d.servers.open(ctx); err != nil {
+		d.Close()
+		return nil, d.readError(ctx, err)
 	}
+	return d, nil
 }
 
-// Close closes the connection. Calls under way end at once, writes among them with an unknown outcome.
+func (d *Driver) newServers() (servers, error) {
+	switch {
+	case d.target.Cluster:
+		return d.newCluster()
+	case d.target.Sentinel != "":
+		return d.newSentinels()
+	}
+	return d.newSingle()
+}
+
+// Close closes all connections. Calls under way end at once, writes among them with an unknown outcome.
 func (d *Driver) Close() error {
-	// The client would wait for the replies under way.
-	d.breakLinks()
-	if d.client != nil {
-		d.client.Close()
-	}
+	d.cancel()
+	d.servers.close()
 	return nil
 }
 
@@ -200,7 +146,7 @@ func (d *Driver) Info() store.Info {
 
 // Get returns the value of key.
 func (d *Driver) Get(ctx context.Context, key string) ([]byte, error) {
-	v, err := payload(d.read(ctx, func() rueidis.Completed { return d.client.B().Get().Key(key).Build() }).ToMessage())
+	v, err := payload(d.read(ctx, key, func() rueidis.Completed { return d.build.Get().Key(key).Build() }).ToMessage())
 	if err != nil {
 		return nil, d.missOr(ctx, err)
 	}
@@ -259,7 +205,7 @@ func (d *Driver) Entry(ctx context.Context, key string) ([]byte, time.Duration, 
 
 // TTL returns the time that key has left.
 func (d *Driver) TTL(ctx context.Context, key string) (time.Duration, error) {
-	pttl, err := d.read(ctx, func() rueidis.Completed { return d.client.B().Pttl().Key(key).Build() }).ToInt64()
+	pttl, err := d.read(ctx, key, func() rueidis.Completed { return d.build.Pttl().Key(key).Build() }).ToInt64()
 	if err != nil {
 		return 0, d.readError(ctx, err)
 	}
@@ -279,7 +225,7 @@ func timeLeft(pttl int64) (time.Duration, error) {
 
 // Has reports whether key exists, whatever its type.
 func (d *Driver) Has(ctx context.Context, key string) (bool, error) {
-	n, err := d.read(ctx, func() rueidis.Completed { return d.client.B().Exists().Key(key).Build() }).ToInt64()
+	n, err := d.read(ctx, key, func() rueidis.Completed { return d.build.Exists().Key(key).Build() }).ToInt64()
 	if err != nil {
 		return false, d.readError(ctx, err)
 	}
@@ -288,7 +234,7 @@ func (d *Driver) Has(ctx context.Context, key string) (bool, error) {
 
 // Set writes value and expiry together.
 func (d *Driver) Set(ctx context.Context, key string, v []byte, ttl time.Duration) error {
-	if err := confirmed(d.do(ctx, d.set(key, v, ttl))); err != nil {
+	if err := confirmed(d.do(ctx, key, func() rueidis.Completed { return d.set(key, v, ttl) })); err != nil {
 		return d.writeError(ctx, err)
 	}
 	return nil
@@ -305,7 +251,7 @@ func confirmed(result rueidis.RedisResult) error {
 
 // set does not copy v: a value never changes once it is here.
 func (d *Driver) set(key string, v []byte, ttl time.Duration) rueidis.Completed {
-	command := d.client.B().Set().Key(key).Value(rueidis.BinaryString(v))
+	command := d.build.Set().Key(key).Value(rueidis.BinaryString(v))
 	switch {
 	case ttl == store.KeepTTL:
 		return command.Keepttl().Build()
@@ -326,7 +272,7 @@ func milliseconds(ttl time.Duration) int64 {
 
 // Delete removes key, whatever its type.
 func (d *Driver) Delete(ctx context.Context, key string) (bool, error) {
-	n, err := d.do(ctx, d.client.B().Del().Key(key).Build()).ToInt64()
+	n, err := d.do(ctx, key, func() rueidis.Completed { return d.build.Del().Key(key).Build() }).ToInt64()
 	if err != nil {
 		return false, d.writeError(ctx, err)
 	}
@@ -342,7 +288,9 @@ func (d *Driver) Touch(ctx context.Context, key string, ttl time.Duration) (bool
 	case 0:
 		result = d.run(ctx, persistScript, key)
 	default:
-		result = d.do(ctx, d.client.B().Pexpire().Key(key).Milliseconds(milliseconds(ttl)).Build())
+		result = d.do(ctx, key, func() rueidis.Completed {
+			return d.build.Pexpire().Key(key).Milliseconds(milliseconds(ttl)).Build()
+		})
 	}
 	n, err := result.ToInt64()
 	if err != nil {
@@ -381,12 +329,13 @@ func (d *Driver) setAbsent(ctx context.Context, key string, v []byte, ttl time.D
 		exists, err := d.Has(ctx, key)
 		return !exists && err == nil, err
 	}
-	command := d.client.B().Set().Key(key).Value(rueidis.BinaryString(v)).Nx()
-	completed := command.Build
-	if ttl > 0 {
-		completed = command.PxMilliseconds(milliseconds(ttl)).Build
-	}
-	err := confirmed(d.do(ctx, completed()))
+	err := confirmed(d.do(ctx, key, func() rueidis.Completed {
+		command := d.build.Set().Key(key).Value(rueidis.BinaryString(v)).Nx()
+		if ttl > 0 {
+			return command.PxMilliseconds(milliseconds(ttl)).Build()
+		}
+		return command.Build()
+	}))
 	switch {
 	case err == nil:
 		return true, nil

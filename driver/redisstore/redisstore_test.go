@@ -421,7 +421,7 @@ func TestDriver_OneConnectionForAllCallers(t *testing.T) {
 	if got := strings.Count(server.Do(t, "CLIENT", "LIST"), "name=luastore-test"); got != 1 {
 		t.Errorf("%d connections, want 1", got)
 	}
-	if commands := d.live.Load().commands.Load(); len(d.slots) != 0 || commands != 0 {
-		t.Errorf("%d slots and %d commands are still taken", len(d.slots), commands)
+	if commands := only(d).live.Load().commands.Load(); len(only(d).slots) != 0 || commands != 0 {
+		t.Errorf("%d slots and %d commands are still taken", len(only(d).slots), commands)
 	}
 }

@@ -41,9 +41,13 @@ func newScript(source string) *script {
 
 // run runs a script by its name and, where the server says that it does not know it and so did nothing, by its source.
 func (d *Driver) run(ctx context.Context, s *script, key string, args ...string) rueidis.RedisResult {
-	result := d.do(ctx, d.client.B().Evalsha().Sha1(s.sha1).Numkeys(1).Key(key).Arg(args...).Build())
+	result := d.do(ctx, key, func() rueidis.Completed {
+		return d.build.Evalsha().Sha1(s.sha1).Numkeys(1).Key(key).Arg(args...).Build()
+	})
 	if reply, ok := rueidis.IsRedisErr(result.Error()); ok && reply.IsNoScript() {
-		return d.do(ctx, d.client.B().Eval().Script(s.source).Numkeys(1).Key(key).Arg(args...).Build())
+		return d.do(ctx, key, func() rueidis.Completed {
+			return d.build.Eval().Script(s.source).Numkeys(1).Key(key).Arg(args...).Build()
+		})
 	}
 	return result
 }

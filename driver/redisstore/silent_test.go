@@ -75,7 +75,7 @@ func endedCall(t *testing.T, d *Driver, op func(context.Context, *Driver) error,
 	t.Helper()
 	const after = 20 * time.Millisecond
 	for range 10 {
-		link := must(d.connect(testContext(t)))(t)
+		link := must(only(d).connect(testContext(t)))(t)
 		written := link.written.Load()
 		ctx, cancel := with(context.Background(), after)
 		end := time.Now().Add(after)
@@ -116,7 +116,7 @@ func TestSilentServer_ManyCallers_AreAnsweredInTime(t *testing.T) {
 				if took := time.Since(start); took > boundtest.Scale(closeBound) {
 					t.Errorf("Close took %v", took)
 				}
-				if held := len(d.slots); held > 0 {
+				if held := len(only(d).slots); held > 0 {
 					t.Errorf("%d slots are held after Close", held)
 				}
 				goleak.VerifyNone(t, before)
@@ -202,7 +202,7 @@ func TestSilentServer_Close_EndsCallsUnderWay(t *testing.T) {
 func closeUnderACall(t *testing.T, d *Driver) (took time.Duration, err error) {
 	t.Helper()
 	outcome := make(chan error, 1)
-	link := d.live.Load()
+	link := only(d).live.Load()
 	written := link.written.Load()
 	go func() { outcome <- writes["incr"](testContext(t), d) }()
 	eventually(t, "the command was sent", func() bool { return link.written.Load() > written })
@@ -256,7 +256,7 @@ func TestServerThatStopsShakingHands_CallsEndWithTheirContext_NothingSent(t *tes
 	}, always("$1\r\nv\r\n"+hangUp))
 	d := openURL(t, "redis://"+p.addr)
 	mute.Store(true)
-	eventually(t, "the connection is gone", func() bool { d.Get(testContextShort(t), "k:1"); return d.live.Load() == nil })
+	eventually(t, "the connection is gone", func() bool { d.Get(testContextShort(t), "k:1"); return only(d).live.Load() == nil })
 	var wait sync.WaitGroup
 	for range 8 {
 		for kind, with := range ends {

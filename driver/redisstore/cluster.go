@@ -1,0 +1,227 @@
+package redisstore
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/redis/rueidis"
+
+	"github.com/luastore/store"
+)
+
+// A cluster is a Redis Cluster. Each slot of the keys has a primary, and each primary that is asked has a connection. A server that
+// is asked for a slot which it does not have names the one that has it; which has which is asked anew where a server failed.
+type cluster struct {
+	driver  *Driver
+	nodes   nodes
+	inquiry inquiry
+	owners  [slotCount]atomic.Pointer[node]
+
+	mu    sync.Mutex
+	known []string // addresses of the servers that were named last, primaries first
+}
+
+func (d *Driver) newCluster() (*cluster, error) {
+	c := &cluster{driver: d, nodes: nodes{driver: d, login: d.target.dataLogin}}
+	c.inquiry.find = c.learn
+	for _, address := range d.target.addresses() {
+		n, err := c.nodes.at(address)
+		if err != nil {
+			return nil, err
+		}
+		d.build = n.client.B()
+	}
+	return c, nil
+}
+
+// open learns the slots and waits until one primary is connected.
+func (c *cluster) open(ctx context.Context) error {
+	if err := c.inquiry.ask(ctx, c.driver, nil); err != nil {
+		return err
+	}
+	primaries := c.primaries()
+	connected := make(chan error, len(primaries))
+	for _, n := range primaries {
+		go func() {
+			_, err := n.connect(ctx)
+			connected <- err
+		}()
+	}
+	var err error
+	for range primaries {
+		if err = <-connected; err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// primaries returns those that have slots, each once, in the order of their first slots.
+func (c *cluster) primaries() []*node {
+	var all []*node
+	seen := map[*node]bool{}
+	var last *node
+	for i := range c.owners {
+		n := c.owners[i].Load()
+		if n != nil && n != last && !seen[n] {
+			seen[n] = true
+			all = append(all, n)
+		}
+		last = n
+	}
+	return all
+}
+
+var errNoOwner = &notSent{store.Errorf(store.ErrUnavailable, "store unavailable: no server of the Redis Cluster has the slot of the key")}
+
+func (c *cluster) of(ctx context.Context, key string) (*node, error) {
+	owner := &c.owners[slotOf(key)]
+	if n := owner.Load(); n != nil && !n.isRetired() {
+		return n, nil
+	}
+	if err := c.inquiry.ask(ctx, c.driver, nil); err != nil {
+		return nil, err
+	}
+	if n := owner.Load(); n != nil && !n.isRetired() {
+		return n, nil
+	}
+	return nil, errNoOwner
+}
+
+// elsewhere follows what a server answered that does not have the slot.
+func (c *cluster) elsewhere(ctx context.Context, key string, w way, err error) (next way, ok bool) {
+	reply, answered := rueidis.IsRedisErr(err)
+	if !answered {
+		return c.afterFailure(ctx, key, w, err)
+	}
+	switch word, _, _ := strings.Cut(reply.Error(), " "); word {
+	case "MOVED":
+		address, _ := reply.IsMoved()
+		n := c.named(address, w)
+		if n == nil {
+			return way{}, false
+		}
+		c.owners[slotOf(key)].Store(n)
+		c.inquiry.start(nil)
+		return way{node: n}, true
+	case "ASK":
+		address, _ := reply.IsAsk()
+		n := c.named(address, w)
+		return way{node: n, asking: true}, n != nil
+	case "TRYAGAIN":
+		return w, true
+	case "CLUSTERDOWN", "READONLY", "LOADING":
+		if c.inquiry.ask(ctx, c.driver, w.node) != nil {
+			return way{}, false
+		}
+		n := c.owners[slotOf(key)].Load()
+		return way{node: n}, n != nil && n != w.node
+	}
+	return way{}, false
+}
+
+// afterFailure is elsewhere after a call without an answer. It was not sent if its node was retired.
+func (c *cluster) afterFailure(ctx context.Context, key string, w way, err error) (next way, ok bool) {
+	if err != errRetired {
+		c.inquiry.start(w.node)
+		return way{}, false
+	}
+	n, err := c.of(ctx, key)
+	return way{node: n}, err == nil
+}
+
+// named returns the node of the server that w named, nil where that is no address.
+func (c *cluster) named(address string, w way) *node {
+	address, ok := whole(address, w.address)
+	if !ok {
+		return nil
+	}
+	n, err := c.nodes.at(address)
+	if err != nil {
+		return nil
+	}
+	return n
+}
+
+// learn asks one server after the other which primary has which slot, until one answers: those that are connected first, and
+// doubted, which may be cut off from the others, last.
+func (c *cluster) learn(doubted *node) error {
+	c.mu.Lock()
+	known := c.known
+	c.mu.Unlock()
+	var candidates []string
+	for _, n := range c.nodes.connected() {
+		candidates = append(candidates, n.address)
+	}
+	candidates = append(append(candidates, known...), c.driver.target.addresses()...)
+	if doubted != nil {
+		candidates = append(candidates, doubted.address)
+	}
+	asked := map[string]bool{}
+	var err error
+	for i, address := range candidates {
+		late := doubted != nil && address == doubted.address && i < len(candidates)-1
+		if asked[address] || late {
+			continue
+		}
+		asked[address] = true
+		var ranges []slotRange
+		if ranges, err = c.slotsAt(address); err == nil {
+			return c.adopt(ranges)
+		}
+	}
+	return err
+}
+
+// slotsAt asks one server. Its error is a notSent.
+func (c *cluster) slotsAt(address string) ([]slotRange, error) {
+	n, err := c.nodes.at(address)
+	if err != nil {
+		return nil, err
+	}
+	d := c.driver
+	ctx, cancel := context.WithTimeout(d.closing, d.target.patience(n))
+	defer cancel()
+	reply, err := n.read(ctx, func() rueidis.Completed { return d.build.ClusterSlots().Build() }).ToMessage()
+	var ranges []slotRange
+	if err == nil {
+		ranges, err = parseSlots(reply, address)
+	}
+	if err == nil && len(ranges) == 0 {
+		err = errNoSlots
+	}
+	if err == nil {
+		return ranges, nil
+	}
+	return nil, &notSent{d.inquiryError(ctx, n, err)}
+}
+
+// adopt makes what a server said about all slots that which calls go by.
+func (c *cluster) adopt(ranges []slotRange) error {
+	wanted := map[*node]bool{}
+	var owners [slotCount]*node
+	var primaries, replicas []string
+	for _, r := range ranges {
+		n, err := c.nodes.at(r.primary)
+		if err != nil {
+			return err
+		}
+		wanted[n] = true
+		for slot := r.first; slot <= r.last; slot++ {
+			owners[slot] = n
+		}
+		primaries, replicas = append(primaries, r.primary), append(replicas, r.replicas...)
+	}
+	for slot, n := range owners {
+		c.owners[slot].Store(n)
+	}
+	c.mu.Lock()
+	c.known = append(primaries, replicas...)
+	c.mu.Unlock()
+	c.nodes.keep(wanted)
+	return nil
+}
+
+func (c *cluster) close() { c.nodes.close() }

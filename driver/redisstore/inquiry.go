@@ -1,0 +1,144 @@
+package redisstore
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// inquiryGap is the shortest time from the end of an inquiry to the next one; who wants to know meanwhile is told the same.
+	inquiryGap = 200 * time.Millisecond
+	// inquiryPatience is how long one server may take to answer an inquiry on a connection that it has.
+	inquiryPatience = time.Second
+)
+
+// An inquiry finds out which servers to use, once for all who want to know at the same time.
+type inquiry struct {
+	find func(doubted *node) error // asks doubted, which may be nil, last. Its error is a notSent
+
+	mu      sync.Mutex
+	running *attempt // nil: none is
+	next    time.Time
+	err     error // of the last one
+}
+
+// start begins an inquiry unless one is under way or has just ended, and returns that.
+func (q *inquiry) start(doubted *node) *attempt {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.running != nil:
+		return q.running
+	case time.Now().Before(q.next):
+		return &attempt{done: over, err: q.err}
+	}
+	a := &attempt{done: make(chan struct{})}
+	q.running = a
+	go func() {
+		a.err = q.find(doubted)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.running, q.err, q.next = nil, a.err, time.Now().Add(inquiryGap)
+		close(a.done)
+	}()
+	return a
+}
+
+// over is the end of attempts that ended before.
+var over = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// ask waits for an inquiry. Its error is a notSent.
+func (q *inquiry) ask(ctx context.Context, d *Driver, doubted *node) error {
+	a := q.start(doubted)
+	select {
+	case <-a.done:
+		return a.err
+	case <-ctx.Done():
+		return &notSent{ended(ctx, d.name)}
+	case <-d.closing.Done():
+		return &notSent{errClosed}
+	}
+}
+
+// nodes are those that a driver has, by address.
+type nodes struct {
+	driver *Driver
+	login  func(address string) (login, error)
+	verify func(ctx context.Context, n *node) error // of each node; may be nil
+
+	mu      sync.Mutex
+	inUse   map[string]*node
+	retired []*node // with calls under way
+}
+
+// at returns the node of a server. Its error is a notSent.
+func (ns *nodes) at(address string) (*node, error) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if n := ns.inUse[address]; n != nil {
+		return n, nil
+	}
+	if ns.driver.closing.Err() != nil {
+		return nil, &notSent{errClosed}
+	}
+	as, err := ns.login(address)
+	if err != nil {
+		return nil, &notSent{ns.driver.target.unreachable("Redis at "+address, err)}
+	}
+	n, err := newNode(address, &ns.driver.target, as, &ns.driver.pace)
+	if err != nil {
+		return nil, &notSent{err}
+	}
+	n.verify = ns.verify
+	if ns.inUse == nil {
+		ns.inUse = map[string]*node{}
+	}
+	ns.inUse[address] = n
+	return n, nil
+}
+
+// connected returns those with a connection, in random order.
+func (ns *nodes) connected() []*node {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	var live []*node
+	for _, n := range ns.inUse {
+		if n.live.Load() != nil {
+			live = append(live, n)
+		}
+	}
+	return live
+}
+
+// keep retires all but those.
+func (ns *nodes) keep(wanted map[*node]bool) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.retired = slices.DeleteFunc(ns.retired, func(n *node) bool { return n.closing.Err() != nil })
+	maps.DeleteFunc(ns.inUse, func(_ string, n *node) bool {
+		if !wanted[n] {
+			ns.retired = append(ns.retired, n)
+			n.retire()
+		}
+		return !wanted[n]
+	})
+}
+
+// close closes all. It runs after the end of the driver's closing, so that none comes after it.
+func (ns *nodes) close() {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	for _, n := range ns.inUse {
+		n.close()
+	}
+	for _, n := range ns.retired {
+		n.close()
+	}
+}
