@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 )
@@ -21,9 +20,10 @@ const (
 	besideBounds = 4
 	// longLog is the length of the file in bytes from which on it is cut off when nearly all of it is in the database.
 	longLog = 16 << 20
-	// cutWait is how long the writer waits for those who read in it then, and cutEvery how long it lets it be after it waited in
-	// vain.
+	// cutWait is how long the writer waits for those who read in it then, in pauses of cutPause, and cutEvery how long it lets it
+	// be after it waited in vain.
 	cutWait  = 100 * time.Millisecond
+	cutPause = 2 * time.Millisecond
 	cutEvery = 10 * time.Second
 	// mostShare bounds the pause of the writer after a transaction beside a checkpoint.
 	mostShare = 20 * time.Millisecond
@@ -84,10 +84,10 @@ func (l *walog) tend() bool {
 	switch {
 	case err != nil:
 		return false
+	case l.long(): // also where it is used again from its start, and few of its pages count
+		return l.cut()
 	case is.pages < l.bound:
 		return true
-	case l.long():
-		return l.cut()
 	}
 	return is.behind() == 0
 }
@@ -127,15 +127,39 @@ func (l *walog) cut() bool {
 	if time.Since(l.uncut) < cutEvery {
 		return false
 	}
-	if _, err := l.conn.text(fmt.Sprintf("PRAGMA busy_timeout = %d", cutWait.Milliseconds())); err != nil {
+	// Pauses are counted, and not the time that passes: what is moved between them takes its own, and on a busy machine readers
+	// stand still as well.
+	for range cutWait / cutPause {
+		busy, err := l.truncate()
+		if err == nil && !busy {
+			return true
+		}
+		if err != nil || !l.pause() {
+			break
+		}
+	}
+	l.uncut = time.Now()
+	return false
+}
+
+// truncate tries once to cut, and returns whether somebody is in the way. It does not let SQLite wait, by a busy_timeout: that
+// goes on waiting for the place of an old reader when a new one, who need not be waited for, has taken it, in vain where there is
+// always one.
+func (l *walog) truncate() (busy bool, err error) {
+	is, err := l.conn.text("PRAGMA wal_checkpoint(TRUNCATE)")
+	return is != int64(0), err
+}
+
+// pause waits for cutPause. It returns false when the driver is being closed.
+func (l *walog) pause() bool {
+	pause := time.NewTimer(cutPause)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return true
+	case <-l.d.closing.Done():
 		return false
 	}
-	busy, err := l.conn.text("PRAGMA wal_checkpoint(TRUNCATE)")
-	if _, off := l.conn.text("PRAGMA busy_timeout = 0"); off != nil || err != nil || busy != int64(0) {
-		l.uncut = time.Now()
-		return false
-	}
-	return true
 }
 
 // moveBeside moves the log, which is as long as that, into the database while the writer goes on.

@@ -135,21 +135,84 @@ func TestLog_BesideOtherProcessesThatAlwaysRead_StaysShort(t *testing.T) {
 			}
 		})
 	}
-	longest := int64(0)
-	cut := false
-	for i := 0; i < 300 && !cut; i++ {
-		if err := d.Set(ctx, fmt.Sprint("t:", i%5), megabyte(i), 0); err != nil {
-			t.Fatal(err)
-		}
-		size := logSize(t, d)
-		cut = size < longest
-		longest = max(longest, size)
-	}
+	longest, cut := writeUntilCut(t, d, 0)
 	stop()
 	wait.Wait()
 	if !cut {
 		t.Errorf("the log has %d bytes and never was cut", longest)
 	}
+}
+
+// The place that SQLite keeps of an old reader may be taken by a new one while it is waited for, and then always be somebody's.
+func TestCut_ReadersThatTakeThePlaceOfAnOldOne_AreNotWaitedFor(t *testing.T) {
+	d := openNew(t)
+	log := walog{d: d, conn: openRaw(t, d.target.Path)}
+	log.conn.statements(t, "PRAGMA busy_timeout = 0", "PRAGMA journal_mode = WAL") // it has the log open
+	readers := []*conn{openRaw(t, d.target.Path), openRaw(t, d.target.Path)}
+	for range 3 { // a machine that stands still for cutWait makes it late
+		log.uncut = time.Time{}
+		if cutBeside(t, &log, readers) {
+			if size := logSize(t, d); size != 0 {
+				t.Errorf("the log has %d bytes", size)
+			}
+			return
+		}
+	}
+	t.Error("the log never was cut")
+}
+
+// cutBeside calls cut beside a reader from an old state, who soon reads anew in the same place; from then on one of readers always
+// reads, each for a moment.
+func cutBeside(t *testing.T, log *walog, readers []*conn) (cut bool) {
+	t.Helper()
+	tick := time.NewTicker(cutWait / 20)
+	defer tick.Stop()
+	seed(t, log.d)
+	readers[0].statements(t, "BEGIN", "SELECT key FROM luastore")
+	seed(t, log.d)
+	done := make(chan bool, 1)
+	go func() { done <- log.cut() }()
+	<-tick.C
+	readers[0].statements(t, "COMMIT", "BEGIN", "SELECT key FROM luastore")
+	for i := 0; ; i = 1 - i {
+		readers[1-i].statements(t, "BEGIN", "SELECT key FROM luastore")
+		readers[i].statements(t, "COMMIT")
+		select {
+		case cut = <-done:
+			readers[1-i].statements(t, "COMMIT")
+			return cut
+		case <-tick.C:
+		}
+	}
+}
+
+// A long file of which few pages count, because it is used again from its start, is cut as well.
+func TestLog_ThatIsLongAndUsedAgain_IsCut(t *testing.T) {
+	to := (&Options{Path: newPath(t), Synchronous: SynchronousOff}).target()
+	to.checkpointPages = 1 << 20 // the driver itself leaves it alone
+	d, err := open(testContext(t), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	for i := range 20 {
+		if err := d.Set(testContext(t), "t:large", megabyte(i), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := openRaw(t, to.Path)
+	c.statements(t, "PRAGMA journal_mode = WAL", "PRAGMA wal_checkpoint(RESTART)", "PRAGMA busy_timeout = 0")
+	seed(t, d)
+	log := walog{d: d, conn: c, bound: checkpointPages}
+	is, err := log.checkpoint(testContext(t), c, "NOOP")
+	if size := logSize(t, d); size < longLog || is.pages >= checkpointPages || err != nil {
+		t.Fatalf("the log has %d bytes, of which %d pages count, %v", size, is.pages, err)
+	}
+	log.hurry()
+	if done := log.tend(); !done || logSize(t, d) != 0 {
+		t.Errorf("%v, and the log has %d bytes", done, logSize(t, d))
+	}
+	wantSeed(t, d)
 }
 
 // The files that were left by a process that was killed are moved by the next one.
