@@ -1,4 +1,5 @@
-// Package redistest runs private Redis servers for tests.
+// Package redistest runs private Redis servers for tests: single ones, a [Cluster], or a primary with replicas under sentinels, a
+// [Sentinel].
 //
 // Each server listens on a free port of the loopback interface and on a unix socket, keeps nothing on disk, and lives as package
 // servertest says.
@@ -12,10 +13,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,10 +36,14 @@ const (
 // restartTimeout bounds how long Restart tries to get its port back.
 const restartTimeout = time.Second
 
-// Options configure a server. Nil means defaults.
+// askTimeout bounds each exchange with a server, generous because busy machines are slow.
+const askTimeout = 10 * time.Second
+
+// Options configure a server, or all servers of a cluster. Nil means defaults.
 type Options struct {
-	Args []string // more arguments for the server, such as "--maxmemory", "10mb"; default none
-	TLS  bool     // serve TLS on the port, with files in CAFile, CertFile and KeyFile of Server; default false
+	Args     []string // more arguments for the server, such as "--maxmemory", "10mb"; default none
+	TLS      bool     // serve TLS on the port, with files in CAFile, CertFile and KeyFile of Server; default false
+	Password string   // of the user "default"; default none
 }
 
 // A Server is one running server, or one database of it.
@@ -51,6 +58,8 @@ type Server struct {
 type process struct {
 	*servertest.Process
 	options Options
+	file    string          // the configuration file that the server keeps itself, "" for none
+	part    func() []string // more arguments, for the part that the server takes in a group; nil for none
 }
 
 // Start runs a server for the length of one test.
@@ -76,30 +85,40 @@ func find(t testing.TB) string {
 }
 
 func start(program string, o *Options) (*Server, error) {
-	if o == nil {
-		o = &Options{}
-	}
-	p, err := servertest.New("", "redistest")
+	s, err := newServer("", o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{process: &process{Process: p, options: *o}}
-	if err = s.run(program); err != nil {
+	if s.options.TLS {
+		s.Certificates, err = servertest.WriteCertificates(s.Dir)
+	}
+	if err == nil {
+		err = s.run(program)
+	}
+	if err != nil {
 		s.remove()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) run(program string) error {
-	if s.options.TLS {
-		var err error
-		if s.Certificates, err = servertest.WriteCertificates(s.Dir); err != nil {
-			return err
-		}
+// newServer returns a server that does not run yet, in a new folder below parent.
+func newServer(parent string, o *Options) (*Server, error) {
+	if o == nil {
+		o = &Options{}
 	}
+	p, err := servertest.New(parent, "redistest")
+	if err != nil {
+		return nil, err
+	}
+	return &Server{process: &process{Process: p, options: *o}}, nil
+}
+
+func (s *Server) run(program string) error {
 	s.Command = func() *exec.Cmd { return exec.Command(program, s.arguments()...) }
-	s.Ready = s.answers
+	if s.Ready == nil {
+		s.Ready = s.answers
+	}
 	return s.Process.Start()
 }
 
@@ -119,15 +138,23 @@ func (s *Server) answers() error {
 }
 
 func (s *Server) arguments() []string {
-	args := []string{
-		"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", strconv.Itoa(databases),
-		"--unixsocket", s.Socket(), "--dir", s.Dir,
+	var args []string
+	if s.file != "" {
+		args = append(args, s.file)
 	}
+	args = append(args, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", strconv.Itoa(databases),
+		"--unixsocket", s.Socket(), "--dir", s.Dir)
 	if s.options.TLS {
-		args = append(args, "--port", "0", "--tls-port", strconv.Itoa(s.Port),
+		args = append(args, "--port", "0", "--tls-port", strconv.Itoa(s.Port), "--tls-replication", "yes",
 			"--tls-ca-cert-file", s.CAFile, "--tls-cert-file", s.ServerCertFile, "--tls-key-file", s.ServerKeyFile)
 	} else {
 		args = append(args, "--port", strconv.Itoa(s.Port))
+	}
+	if s.options.Password != "" {
+		args = append(args, "--requirepass", s.options.Password, "--masterauth", s.options.Password)
+	}
+	if s.part != nil {
+		args = append(args, s.part()...)
 	}
 	return append(args, s.options.Args...)
 }
@@ -135,12 +162,22 @@ func (s *Server) arguments() []string {
 // Socket returns the path of the unix socket that the server listens on, always without TLS.
 func (s *Server) Socket() string { return filepath.Join(s.Dir, "socket") }
 
-// URL returns the address as the URL of a store, with the files of a TLS server.
+// URL returns the address as the URL of a store, with the password and the files of a TLS server.
 func (s *Server) URL() string {
-	if s.options.TLS {
-		return fmt.Sprintf("rediss://%s/%d?ca=%s&cert=%s&key=%s", s.Addr(), s.db, s.CAFile, s.CertFile, s.KeyFile)
+	return urlOf("redis", s.options, s.Certificates, strconv.Itoa(s.db), s.Addr())
+}
+
+// urlOf returns the URL of servers at some addresses.
+func urlOf(scheme string, o Options, c servertest.Certificates, path string, addrs ...string) string {
+	u := url.URL{Scheme: scheme, Host: strings.Join(addrs, ","), Path: path}
+	if o.Password != "" {
+		u.User = url.UserPassword("", o.Password)
 	}
-	return fmt.Sprintf("redis://%s/%d", s.Addr(), s.db)
+	if o.TLS {
+		u.Scheme = strings.Replace(scheme, "redis", "rediss", 1)
+		u.RawQuery = fmt.Sprintf("ca=%s&cert=%s&key=%s", c.CAFile, c.CertFile, c.KeyFile)
+	}
+	return u.String()
 }
 
 // Restart kills the server and runs it again on the same port, empty.
@@ -162,9 +199,13 @@ func (s *Server) Client(t testing.TB) rueidis.Client {
 
 func (s *Server) dial() (rueidis.Client, error) {
 	return rueidis.NewClient(rueidis.ClientOption{
-		InitAddress:       []string{s.Socket()},
-		DialCtxFn:         dialUnix,
-		SelectDB:          s.db,
+		InitAddress:  []string{s.Socket()},
+		DialCtxFn:    dialUnix,
+		SelectDB:     s.db,
+		Password:     s.options.Password,
+		DisableRetry: true,
+		// The usual sizes are for busy clients, and most of what a short life costs.
+		RingScaleEachConn: 4, ReadBufferEachConn: 4 << 10, WriteBufferEachConn: 4 << 10,
 		ForceSingleClient: true,
 		DisableCache:      true,
 		PipelineMultiplex: -1,
@@ -174,22 +215,43 @@ func (s *Server) dial() (rueidis.Client, error) {
 // Do sends one command and returns its reply as text, "" for nil. An error fails the test.
 func (s *Server) Do(t testing.TB, command ...string) string {
 	t.Helper()
-	client, err := s.dial()
+	text, err := s.text(command...)
 	if err != nil {
-		t.Fatalf("redistest: %v", err)
-	}
-	defer client.Close()
-	reply := client.Do(context.Background(), client.B().Arbitrary(command...).Build())
-	if err := reply.Error(); err != nil && !rueidis.IsRedisNil(err) {
 		t.Fatalf("redistest: %q: %v", command, err)
 	}
-	message, _ := reply.ToMessage()
+	return text
+}
+
+// text returns the reply to one command as text, "" for nil.
+func (s *Server) text(command ...string) (string, error) {
+	message, err := s.ask(command...)
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return "", err
+	}
 	if message.IsInt64() {
 		n, _ := message.ToInt64()
-		return strconv.FormatInt(n, 10)
+		return strconv.FormatInt(n, 10), nil
 	}
 	text, _ := message.ToString()
-	return text
+	return text, nil
+}
+
+// report returns the reply to a command that answers lines for people, such as INFO.
+func (s *Server) report(command ...string) (string, error) {
+	text, err := s.text(command...)
+	return strings.TrimPrefix(text, "txt:"), err // the format, which RESP3 says first
+}
+
+// ask returns the reply to one command, sent over a connection of its own.
+func (s *Server) ask(command ...string) (rueidis.RedisMessage, error) {
+	client, err := s.dial()
+	if err != nil {
+		return rueidis.RedisMessage{}, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	return client.Do(ctx, client.B().Arbitrary(command...).Build()).ToMessage()
 }
 
 func dialUnix(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {

@@ -73,7 +73,7 @@ func openDir(t *testing.T) string {
 	}
 	t.Cleanup(func() {
 		// What the server started may take a moment to end.
-		if err := within(stopTimeout, nil, func() error { return os.RemoveAll(dir) }); err != nil {
+		if err := Within(stopTimeout, nil, func() error { return os.RemoveAll(dir) }); err != nil {
 			t.Error(err)
 		}
 	})

@@ -38,6 +38,7 @@ type Process struct {
 	mu      sync.Mutex
 	command *exec.Cmd
 	exited  chan struct{} // closed when command has ended
+	paused  bool          // by Pause
 }
 
 // New returns a process that does not run yet, in a new folder with a name that begins with name, below parent ("": the usual
@@ -55,7 +56,7 @@ func (p *Process) Start() error {
 	var err error
 	// Another process may take the free port before the server does.
 	for range 5 {
-		if p.Port, err = freePort(); err == nil {
+		if p.Port, err = FreePort(); err == nil {
 			if err = p.Run(); err == nil {
 				return nil
 			}
@@ -78,8 +79,8 @@ func (p *Process) Run() error {
 	if p.exited, err = Launch(command); err != nil {
 		return err
 	}
-	p.command = command
-	if err := within(startTimeout, p.exited, p.Ready); err != nil {
+	p.command, p.paused = command, false
+	if err := Within(startTimeout, p.exited, p.Ready); err != nil {
 		p.kill()
 		output, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("%s does not answer: %w\n%s", command.Path, err, output)
@@ -92,7 +93,7 @@ func (p *Process) Restart(t testing.TB, timeout time.Duration) {
 	t.Helper()
 	p.Kill()
 	// Another process may hold the port for a moment: a connection that it made may have been given it.
-	if err := within(timeout, nil, p.Run); err != nil {
+	if err := Within(timeout, nil, p.Run); err != nil {
 		t.Fatalf("restart: %v", err)
 	}
 }
@@ -139,6 +140,13 @@ func (p *Process) kill() {
 	}
 	p.command.Process.Kill()
 	<-p.exited
+}
+
+// Running tells whether the server runs: it was started, and has neither ended nor been paused.
+func (p *Process) Running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.command != nil && !p.ended() && !p.paused
 }
 
 func (p *Process) ended() bool {

@@ -9,10 +9,12 @@ package servertest
 import (
 	"crypto/rand"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -30,30 +32,45 @@ func Find(t testing.TB, what, debian string, files ...string) string {
 			return path
 		}
 	}
-	message := fmt.Sprintf("needs %s and found none (looked for %q): run make test, or apt-get install %s", what, files, debian)
+	Missing(t, fmt.Sprintf("needs %s and found none (looked for %q): run make test, or apt-get install %s", what, files, debian))
+	return ""
+}
+
+// Missing ends the test, for want of a server: it fails with [EnvRequire], and is skipped without. The message says what is missing and
+// how to get it.
+func Missing(t testing.TB, message string) {
+	t.Helper()
 	if os.Getenv(EnvRequire) == "1" {
 		t.Fatal(message)
 	}
 	t.Skip(message)
-	return ""
 }
 
 // Password returns a new password of a server, a word that no text holds by chance.
 func Password() string { return "canary" + rand.Text() }
 
-// freePort returns a port that nobody listens on at the moment.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// Ports that [FreePort] chooses from. They are not among those that systems give to outgoing connections, which usually begin at 32768
+// or above: while a server is killed, no connection takes its port. Those 10000 below are for a second port of the same server.
+const (
+	firstPort = 23000
+	pastPorts = 32768
+)
+
+// FreePort returns a port of the loopback interface that nobody listens on at the moment.
+func FreePort() (port int, err error) {
+	for range 100 {
+		port = firstPort + mathrand.IntN(pastPorts-firstPort)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }
 
-// within tries until it succeeds, or until timeout has passed, and then returns the last error. It stops at once when stop is
+// Within tries until it succeeds, or until timeout has passed, and then returns the last error. It stops at once when stop is
 // closed.
-func within(timeout time.Duration, stop <-chan struct{}, try func() error) error {
+func Within(timeout time.Duration, stop <-chan struct{}, try func() error) error {
 	deadline := time.After(timeout)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
