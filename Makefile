@@ -5,6 +5,9 @@ export STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export ERRORLINT   := github.com/polyfloyd/go-errorlint@v1.8.0
 export GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
+# The server that Go builds for the tests of its driver.
+export NATS_SERVER := github.com/nats-io/nats-server/v2@v2.15.2
+
 export FUZZTIME ?= 10s
 BENCH ?= .
 
@@ -14,11 +17,12 @@ BENCH ?= .
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-deps: ## download modules and the tools of check
+deps: ## download modules, the tools of check and nats-server
 	@for module in $$(bash .ci/modules); do go -C $$module mod download || exit 1; done
 	@go run $(STATICCHECK) -version
 	@go run $(ERRORLINT) -V=full >/dev/null
 	@go run $(GOVULNCHECK) -version
+	@CGO_ENABLED=0 go run $(NATS_SERVER) -version
 
 build: ## build the command: bin/luastore
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/luastore
@@ -31,7 +35,8 @@ check: ## formatting, linters, import rules, tidy modules, builds for every plat
 
 bench: ## print the tables of bench/: medians of interleaved runs, allocations, ratios; BENCH=pattern picks some
 	@bash .ci/install redis-server postgresql mariadb-server
-	@LUASTORE_TEST_REQUIRE=1 go -C bench test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 1h .
+	@CGO_ENABLED=0 GOBIN="$(CURDIR)/bin" go install $(NATS_SERVER)
+	@PATH="$(CURDIR)/bin:$$PATH" LUASTORE_TEST_REQUIRE=1 go -C bench test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 1h .
 
 microbench: ## run the benchmarks of each package; BENCH=pattern picks some
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 2h ./...

@@ -33,10 +33,12 @@ var builds = map[string][]string{
 var users = map[string][]string{
 	msgp:                                {"value"},
 	gopherLua:                           {"storelua", "script", "examples"},
-	"github.com/anishathalye/porcupine": {"storetest"},
+	"github.com/anishathalye/porcupine": {"storetest", "internal/historytest"},
 	"github.com/cockroachdb/pebble/v2":  {"driver/pebblestore"},
 	"github.com/go-sql-driver/mysql":    {"driver/sqlstore/mysql", "internal/mariadbtest"},
 	"github.com/jackc/pgx/v5":           {"driver/sqlstore/postgres", "internal/pgtest"},
+	"github.com/nats-io/nats.go":        {"driver/natsstore", "internal/natstest"},
+	"github.com/nats-io/nkeys":          {"driver/natsstore", "internal/natstest"},
 	"github.com/redis/rueidis":          {"driver/redisstore", "internal/redistest"},
 	"github.com/spf13/cobra":            {"internal/cli"},
 	"github.com/tidwall/btree":          {"driver/memstore"},
