@@ -99,8 +99,10 @@ func (n *node) takeSlot(ctx context.Context) error {
 	case n.slots <- struct{}{}:
 	case <-ctx.Done():
 		return &notSent{n.ended(ctx)}
+	case <-n.retired:
+		return errRetired
 	case <-n.closing.Done():
-		return &notSent{errClosed}
+		return n.closed()
 	}
 	if ctx.Err() != nil {
 		n.giveSlot()

@@ -2,9 +2,11 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -24,7 +26,7 @@ type cluster struct {
 }
 
 func (d *Driver) newCluster() (*cluster, error) {
-	c := &cluster{driver: d, nodes: nodes{driver: d, login: d.target.dataLogin}}
+	c := &cluster{driver: d, nodes: nodes{driver: d, kind: "Redis", source: "the cluster announced", login: d.target.dataLogin}}
 	c.inquiry.find = c.learn
 	for _, address := range d.target.addresses() {
 		n, err := c.nodes.at(address)
@@ -33,7 +35,22 @@ func (d *Driver) newCluster() (*cluster, error) {
 		}
 		d.build = n.client.B()
 	}
+	time.AfterFunc(maxSilence, c.lookAgain)
 	return c, nil
+}
+
+// lookAgain asks where the slots are from time to time while a primary is silent, until the driver is closed: those who wait for it
+// may wait long, and do not see that another has taken its place.
+func (c *cluster) lookAgain() {
+	if c.driver.closing.Err() != nil {
+		return
+	}
+	for _, n := range c.primaries() {
+		if n.isSilent() {
+			c.inquiry.start(n)
+		}
+	}
+	time.AfterFunc(maxSilence, c.lookAgain)
 }
 
 // open learns the slots and waits until one primary is connected.
@@ -98,8 +115,7 @@ func (c *cluster) elsewhere(ctx context.Context, key string, w way, err error) (
 	}
 	switch word, _, _ := strings.Cut(reply.Error(), " "); word {
 	case "MOVED":
-		address, _ := reply.IsMoved()
-		n := c.named(address, w)
+		n := c.named(reply.Error(), w)
 		if n == nil {
 			return way{}, false
 		}
@@ -107,8 +123,7 @@ func (c *cluster) elsewhere(ctx context.Context, key string, w way, err error) (
 		c.inquiry.start(nil)
 		return way{node: n}, true
 	case "ASK":
-		address, _ := reply.IsAsk()
-		n := c.named(address, w)
+		n := c.named(reply.Error(), w)
 		return way{node: n, asking: true}, n != nil
 	case "TRYAGAIN":
 		return w, true
@@ -124,7 +139,7 @@ func (c *cluster) elsewhere(ctx context.Context, key string, w way, err error) (
 
 // afterFailure is elsewhere after a call without an answer. It was not sent if its node was retired.
 func (c *cluster) afterFailure(ctx context.Context, key string, w way, err error) (next way, ok bool) {
-	if err != errRetired {
+	if !errors.Is(err, errRetired) {
 		c.inquiry.start(w.node)
 		return way{}, false
 	}
@@ -132,9 +147,13 @@ func (c *cluster) afterFailure(ctx context.Context, key string, w way, err error
 	return way{node: n}, err == nil
 }
 
-// named returns the node of the server that w named, nil where that is no address.
-func (c *cluster) named(address string, w way) *node {
-	address, ok := whole(address, w.address)
+// named returns the node of the server that w named in a redirection, such as "MOVED 3999 host:6381", nil where that is no address.
+func (c *cluster) named(redirection string, w way) *node {
+	fields := strings.Fields(redirection)
+	if len(fields) != 3 {
+		return nil
+	}
+	address, ok := whole(fields[2], w.address)
 	if !ok {
 		return nil
 	}
@@ -145,44 +164,61 @@ func (c *cluster) named(address string, w way) *node {
 	return n
 }
 
-// learn asks one server after the other which primary has which slot, until one answers: those that are connected first, and
-// doubted, which may be cut off from the others, last.
+// learn asks one server after the other which primary has which slot, until one answers. Where none does in little time, those that
+// were slow get the time that connecting may take.
 func (c *cluster) learn(doubted *node) error {
-	c.mu.Lock()
-	known := c.known
-	c.mu.Unlock()
-	var candidates []string
-	for _, n := range c.nodes.connected() {
-		candidates = append(candidates, n.address)
+	var ranges []slotRange
+	ask := func(address string, patience time.Duration) (err error) {
+		ranges, err = c.slotsAt(address, patience)
+		return err
 	}
-	candidates = append(append(candidates, known...), c.driver.target.addresses()...)
+	slow, err := inTurn(c.candidates(doubted), inquiryPatience, ask)
+	if len(slow) > 0 {
+		_, err = inTurn(slow, c.driver.target.patience(), ask)
+	}
+	if err != nil {
+		return err
+	}
+	return c.adopt(ranges)
+}
+
+// candidates are the servers to ask, each once: those that are connected first, and doubted, which may be cut off from the others,
+// last.
+func (c *cluster) candidates(doubted *node) []string {
+	var all []string
+	seen := map[string]bool{}
+	add := func(addresses ...string) {
+		for _, address := range addresses {
+			if !seen[address] {
+				seen[address] = true
+				all = append(all, address)
+			}
+		}
+	}
 	if doubted != nil {
-		candidates = append(candidates, doubted.address)
+		seen[doubted.address] = true
 	}
-	asked := map[string]bool{}
-	var err error
-	for i, address := range candidates {
-		late := doubted != nil && address == doubted.address && i < len(candidates)-1
-		if asked[address] || late {
-			continue
-		}
-		asked[address] = true
-		var ranges []slotRange
-		if ranges, err = c.slotsAt(address); err == nil {
-			return c.adopt(ranges)
-		}
+	for _, n := range c.nodes.connected() {
+		add(n.address)
 	}
-	return err
+	c.mu.Lock()
+	add(c.known...)
+	c.mu.Unlock()
+	add(c.driver.target.addresses()...)
+	if doubted != nil {
+		all = append(all, doubted.address)
+	}
+	return all
 }
 
 // slotsAt asks one server. Its error is a notSent.
-func (c *cluster) slotsAt(address string) ([]slotRange, error) {
+func (c *cluster) slotsAt(address string, patience time.Duration) ([]slotRange, error) {
 	n, err := c.nodes.at(address)
 	if err != nil {
 		return nil, err
 	}
 	d := c.driver
-	ctx, cancel := context.WithTimeout(d.closing, d.target.patience(n))
+	ctx, cancel := d.inquiryContext(patience)
 	defer cancel()
 	reply, err := n.read(ctx, func() rueidis.Completed { return d.build.ClusterSlots().Build() }).ToMessage()
 	var ranges []slotRange

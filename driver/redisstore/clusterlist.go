@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"hash/fnv"
+	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,7 +116,10 @@ func (c *cluster) scan(ctx context.Context, prefix string, t tour, first bool, l
 	if before.sum != t.shape || before.moving {
 		return page, false, nil
 	}
-	if t.server >= len(before.primaries) {
+	switch {
+	case len(before.primaries) == 0:
+		return page, false, errNoOwner.err
+	case t.server >= len(before.primaries):
 		return page, false, errCursor
 	}
 	for {
@@ -235,7 +240,7 @@ func (c *cluster) each(servers []*node, do func(n *node) error) error {
 // A shape tells where the slots of a cluster are, and whether it has changed.
 type shape struct {
 	primaries []*node // with slots, in an order that belongs to sum
-	all       []*node // primaries without slots too
+	all       []*node // primaries without slots too, in the order of their ids
 	sum       uint64
 	moving    bool
 }
@@ -304,6 +309,8 @@ func newShape(selves map[*node]self) shape {
 		s.all = append(s.all, n)
 	}
 	slices.SortFunc(s.all, func(a, b *node) int { return cmp.Compare(selves[a].id, selves[b].id) })
+	// One may be known by two addresses.
+	s.all = slices.CompactFunc(s.all, func(a, b *node) bool { return selves[a].id == selves[b].id })
 	sum := fnv.New64a()
 	for _, n := range s.all {
 		is := selves[n]
@@ -328,6 +335,7 @@ type self struct {
 // parseNodes reads the answer to CLUSTER NODES of the server at asked: what it says of itself, and where primaries are
 // (https://redis.io/docs/latest/commands/cluster-nodes/).
 func parseNodes(text, asked string) (is self, primaries []string, err error) {
+	text = strings.TrimPrefix(text, "txt:") // the format, which RESP3 says first
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
 		if len(fields) < 8 {
@@ -341,8 +349,7 @@ func parseNodes(text, asked string) (is self, primaries []string, err error) {
 			continue
 		}
 		away := slices.ContainsFunc(flags, func(f string) bool { return f == "fail" || f == "noaddr" || f == "handshake" })
-		address, _, _ := strings.Cut(fields[1], "@")
-		if address, ok := whole(address, asked); ok && primary && !away && len(fields) == 8 {
+		if address, ok := endpoint(fields[1], asked); ok && primary && !away {
 			primaries = append(primaries, address)
 		}
 	}
@@ -350,4 +357,17 @@ func parseNodes(text, asked string) (is self, primaries []string, err error) {
 		return is, nil, errNodes
 	}
 	return is, primaries, nil
+}
+
+// endpoint reads where CLUSTER NODES says that a server is, as host:port@busport[,name[,...]]. The name, where there is one, is what
+// clients are to use if it was by a name that they came to the server at asked.
+func endpoint(field, asked string) (address string, ok bool) {
+	address, more, _ := strings.Cut(field, "@")
+	if parts := strings.Split(more, ","); len(parts) > 1 && parts[1] != "" && !strings.Contains(parts[1], "=") {
+		host, _, _ := net.SplitHostPort(asked)
+		if _, err := netip.ParseAddr(host); err != nil {
+			address = parts[1] + ":" + address[strings.LastIndexByte(address, ':')+1:]
+		}
+	}
+	return whole(address, asked)
 }

@@ -25,15 +25,20 @@ func (n *node) ended(ctx context.Context) error { return ended(ctx, n.String()) 
 
 // unreachable is the error of an attempt to connect to at.
 func (t *target) unreachable(at string, err error) error {
+	if strings.HasPrefix(err.Error(), "NOPERM") {
+		return store.Errorf(store.ErrDenied, "permission denied: no connection to %s: %s", at, t.scrub(err.Error()))
+	}
 	return store.Errorf(store.ErrUnavailable, "store unavailable: no connection to %s: %s", at, t.scrub(err.Error()))
 }
 
-func (n *node) unreachable(err error) error { return n.target.unreachable(n.String(), err) }
+func (n *node) unreachable(err error) error {
+	if text := err.Error(); strings.HasPrefix(text, "NOAUTH") || strings.HasPrefix(text, "WRONGPASS") {
+		err = &plain{text + n.loginHint}
+	}
+	return n.target.unreachable(n.String(), err)
+}
 
-var (
-	errNoSlots   = errors.New("it knows no slots: the cluster is not set up yet")
-	errNoPrimary = errors.New("it watches no primary of that name")
-)
+var errNoSlots = errors.New("it knows no slots: the cluster is not set up yet")
 
 // inquiryError is the error of a question about the servers that n did not answer as it should.
 func (d *Driver) inquiryError(ctx context.Context, n *node, err error) error {
@@ -41,8 +46,8 @@ func (d *Driver) inquiryError(ctx context.Context, n *node, err error) error {
 	switch {
 	case strings.Contains(text, "cluster support disabled"):
 		text = "it is not in a cluster: use a redis:// URL"
-	case strings.HasPrefix(text, "ERR unknown command") && d.target.Sentinel != "":
-		text = "it is no sentinel; the URL names sentinels, port 26379 by default"
+	case strings.HasPrefix(text, "unknown command") && d.target.Sentinel != "":
+		text = "it is no sentinel: name the sentinels, port 26379 by default, or use a redis:// URL"
 	}
 	var unsent *notSent
 	switch {
@@ -50,6 +55,8 @@ func (d *Driver) inquiryError(ctx context.Context, n *node, err error) error {
 		return unsent.err
 	case outOfTime(ctx, err):
 		return store.Errorf(store.ErrUnavailable, "store unavailable: no reply from %s in time", n)
+	case strings.HasPrefix(text, "NOPERM"):
+		return store.Errorf(store.ErrDenied, "permission denied: %s may not be asked for the others: %s", n, d.target.scrub(text))
 	}
 	return store.Errorf(store.ErrUnavailable, "store unavailable: %s cannot tell of the others: %s", n, d.target.scrub(text))
 }
@@ -94,6 +101,9 @@ func (d *Driver) knownError(err error) error {
 	var unsent *notSent
 	var handshake *errHandshake
 	if errors.As(err, &unsent) {
+		if d.closing.Err() != nil && errors.Is(unsent.err, store.ErrUnavailable) {
+			return errClosed // which is why, whatever the last thing was that was tried
+		}
 		return unsent.err
 	}
 	if errors.As(err, &handshake) {

@@ -6,14 +6,30 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/luastore/store"
 )
 
 const (
 	// inquiryGap is the shortest time from the end of an inquiry to the next one; who wants to know meanwhile is told the same.
 	inquiryGap = 200 * time.Millisecond
-	// inquiryPatience is how long one server may take to answer an inquiry on a connection that it has.
+	// inquiryPatience is how long one server may take to answer an inquiry before the next one is asked.
 	inquiryPatience = time.Second
 )
+
+// inTurn asks one server after the other until ask returns nil. It returns the last error, and which servers gave no answer in time.
+func inTurn(addresses []string, patience time.Duration, ask func(address string, patience time.Duration) error) (slow []string, err error) {
+	for _, address := range addresses {
+		start := time.Now()
+		if err = ask(address, patience); err == nil {
+			return nil, nil
+		}
+		if time.Since(start) >= patience {
+			slow = append(slow, address)
+		}
+	}
+	return slow, err
+}
 
 // An inquiry finds out which servers to use, once for all who want to know at the same time.
 type inquiry struct {
@@ -23,6 +39,15 @@ type inquiry struct {
 	running *attempt // nil: none is
 	next    time.Time
 	err     error // of the last one
+}
+
+// inquiryKey marks the context of questions about the servers, which wait for their turn to dial where calls do not: calls would
+// else take all turns for servers that are not the ones to use any more.
+type inquiryKey struct{}
+
+// inquiryContext is that of a question about the servers.
+func (d *Driver) inquiryContext(patience time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithValue(d.closing, inquiryKey{}, true), patience)
 }
 
 // start begins an inquiry unless one is under way or has just ended, and returns that.
@@ -67,9 +92,17 @@ func (q *inquiry) ask(ctx context.Context, d *Driver, doubted *node) error {
 	}
 }
 
+// maxNodes is how many servers a driver goes by at most. Clusters have a thousand; what names ever more servers is none.
+const maxNodes = 2000
+
+var errNodeCount = store.Errorf(store.ErrUnavailable, "store unavailable: the servers name more than %d others", maxNodes)
+
 // nodes are those that a driver has, by address.
 type nodes struct {
 	driver *Driver
+	kind   string // of server, in errors
+	source string // who told of those that Address of the options does not name, in errors
+	hint   string // of each node, on a login that is refused
 	login  func(address string) (login, error)
 	verify func(ctx context.Context, n *node) error // of each node; may be nil
 
@@ -88,20 +121,32 @@ func (ns *nodes) at(address string) (*node, error) {
 	if ns.driver.closing.Err() != nil {
 		return nil, &notSent{errClosed}
 	}
+	if len(ns.inUse) >= maxNodes {
+		return nil, &notSent{errNodeCount}
+	}
 	as, err := ns.login(address)
 	if err != nil {
-		return nil, &notSent{ns.driver.target.unreachable("Redis at "+address, err)}
+		return nil, &notSent{ns.driver.target.unreachable(ns.name(address), err)}
 	}
 	n, err := newNode(address, &ns.driver.target, as, &ns.driver.pace)
 	if err != nil {
 		return nil, &notSent{err}
 	}
-	n.verify = ns.verify
+	n.name, n.loginHint, n.verify = ns.name(address), ns.hint, ns.verify
 	if ns.inUse == nil {
 		ns.inUse = map[string]*node{}
 	}
 	ns.inUse[address] = n
 	return n, nil
+}
+
+// name is that of a server in errors. It says where an address comes from that the user did not give: that may be what is wrong.
+func (ns *nodes) name(address string) string {
+	name := ns.kind + " at " + address
+	if ns.source != "" && !slices.Contains(ns.driver.target.addresses(), address) {
+		name += " (an address that " + ns.source + ")"
+	}
+	return name
 }
 
 // connected returns those with a connection, in random order.

@@ -23,8 +23,11 @@ const redialGap = 500 * time.Millisecond
 // call when it breaks.
 type node struct {
 	address string
+	name    string  // in errors
 	target  *target // how to connect, and what to keep out of errors; its address may be another
 	login   login
+	// loginHint follows what the server says of a login that it refuses.
+	loginHint string
 	// verify, where it is not nil, looks at a new connection before any call gets it: whether the server is what it should be.
 	verify func(ctx context.Context, n *node) error
 
@@ -41,6 +44,7 @@ type node struct {
 	latest  atomic.Pointer[link] // dialed last, perhaps still shaking hands
 
 	mu       sync.Mutex
+	signs    int64    // of life that the link had given when isSilent looked last
 	dialing  *attempt // nil: none under way
 	redialAt time.Time
 	lastErr  error // why nothing dials before redialAt
@@ -61,11 +65,14 @@ type attempt struct {
 }
 
 // String names the server in errors.
-func (n *node) String() string { return "Redis at " + n.address }
+func (n *node) String() string { return n.name }
 
 // newNode returns the node of a server, which connects at its first call.
 func newNode(address string, to *target, as login, p *pace) (*node, error) {
-	n := &node{address: address, target: to, login: as, pace: p, retired: make(chan struct{}), slots: make(chan struct{}, maxCalls)}
+	n := &node{
+		address: address, name: "Redis at " + address, target: to, login: as, pace: p,
+		retired: make(chan struct{}), slots: make(chan struct{}, maxCalls),
+	}
 	n.closing, n.cancel = context.WithCancel(context.Background())
 	var err error
 	n.client, err = rueidis.NewClient(rueidis.ClientOption{
@@ -112,8 +119,14 @@ func (n *node) connect(ctx context.Context) (*link, error) {
 				n.mu.Unlock()
 				return nil, &notSent{err}
 			}
+			turn, ok := n.pace.take(n.lastErr == nil || ctx.Value(inquiryKey{}) != nil)
+			if !ok {
+				err := n.lastErr
+				n.mu.Unlock()
+				return nil, &notSent{err}
+			}
 			n.dialing = &attempt{done: make(chan struct{})}
-			go n.dialOnce(n.dialing)
+			go n.dialOnce(n.dialing, turn)
 		}
 		a := n.dialing
 		n.mu.Unlock()
@@ -121,10 +134,10 @@ func (n *node) connect(ctx context.Context) (*link, error) {
 		case <-a.done:
 		case <-ctx.Done():
 			return nil, &notSent{n.ended(ctx)}
-		case <-n.closing.Done():
-			return nil, &notSent{errClosed}
 		case <-n.retired:
 			return nil, errRetired
+		case <-n.closing.Done():
+			return nil, n.closed()
 		}
 		if a.err != nil {
 			return nil, &notSent{a.err}
@@ -132,10 +145,12 @@ func (n *node) connect(ctx context.Context) (*link, error) {
 	}
 }
 
-// dialOnce makes the client connect and, if it did, publishes the connection.
-func (n *node) dialOnce(a *attempt) {
+// dialOnce makes the client connect when its turn comes and, if it did, publishes the connection.
+func (n *node) dialOnce(a *attempt, turn time.Duration) {
 	n.awaitGone()
-	n.pace.turn(n.closing)
+	if turn > 0 {
+		pause(n.closing, turn)
+	}
 	err := n.wake()
 	if err == nil && n.verify != nil {
 		err = n.verified()
@@ -145,12 +160,27 @@ func (n *node) dialOnce(a *attempt) {
 	if err == nil {
 		err = n.publish()
 	}
+	n.lastErr = nil
 	if n.pace.ended(err == nil); err != nil {
 		a.err = n.unreachable(err)
 		n.lastErr, n.redialAt = a.err, time.Now().Add(redialGap)
 	}
 	n.dialing = nil
 	close(a.done)
+}
+
+// isSilent reports whether calls wait for the server to take a connection, or to answer one that has shown no sign of life since
+// isSilent was called before.
+func (n *node) isSilent() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := n.live.Load()
+	if l == nil {
+		return n.dialing != nil
+	}
+	before := n.signs
+	n.signs = l.signs.Load()
+	return n.signs == before && l.written.Load() > l.answered.Load()
 }
 
 // awaitGone waits until the calls that began on the connection before have left the client, which they do soon: they would
@@ -278,6 +308,14 @@ func (n *node) isRetired() bool {
 	default:
 		return false
 	}
+}
+
+// closed is the error of a call to a node that closes: with its driver, or because it is retired.
+func (n *node) closed() error {
+	if n.isRetired() {
+		return errRetired
+	}
+	return &notSent{errClosed}
 }
 
 // closeIfDrained closes a retired node without calls. One that begins takes its slot before it looks whether the node is retired.

@@ -27,8 +27,8 @@ const (
 
 // Options say how to connect. Printing them in any way shows [Options.Redacted].
 type Options struct {
-	// Address is host:port, or the path of a unix socket when it begins with a slash. Of a cluster, and of sentinels, several may be
-	// named, separated by commas: any that answers tells of the others. Default [DefaultAddress], or [DefaultSentinels].
+	// Address is host:port, or the path of a unix socket when it begins with a slash. Several nodes of a cluster, of which any that
+	// answers tells of the others, or all sentinels are separated by commas. Default [DefaultAddress], or [DefaultSentinels].
 	Address string
 	// Cluster says that Address names nodes of a Redis Cluster. Default false.
 	Cluster bool
@@ -127,7 +127,7 @@ func (o *Options) setTarget(u *url.URL, hosts []string) error {
 		return invalid("a redis:// URL has one host: use redis+cluster:// for the nodes of a cluster, redis+sentinel:// for sentinels")
 	}
 	var err error
-	if o.Address, err = joinHosts(append([]string{u.Host}, hosts...), port); err != nil {
+	if o.Address, err = joinHosts(u.Host, hosts, port); err != nil {
 		return err
 	}
 	path := strings.TrimPrefix(u.Path, "/")
@@ -164,10 +164,19 @@ func splitScheme(scheme string) (secure, known bool, kind string) {
 	return secure, known, kind
 }
 
-// joinHosts makes an address of hosts of a URL, each with or without a port. It is "" for one that is empty.
-func joinHosts(hosts []string, defaultPort string) (string, error) {
-	if len(hosts) == 1 && hosts[0] == "" {
+// joinHosts makes an address of the hosts of a URL, each with or without a port: the first as package url has decoded it, the others
+// as they stand there. It is "" for none.
+func joinHosts(first string, others []string, defaultPort string) (string, error) {
+	if first == "" && len(others) == 0 {
 		return "", nil
+	}
+	hosts := []string{first}
+	for _, other := range others {
+		u, err := url.Parse("redis://" + other)
+		if err != nil {
+			return "", errURL
+		}
+		hosts = append(hosts, u.Host)
 	}
 	for i, host := range hosts {
 		u := url.URL{Host: host}
@@ -267,7 +276,7 @@ func (o *Options) check() error {
 	switch {
 	case !o.validAddress():
 		return invalid("the address of a Redis server must be host:port or, for a unix socket, an absolute path; ParseURL takes URLs")
-	case !o.several() && strings.Contains(o.Address, ","):
+	case !o.several() && !o.unix() && strings.Contains(o.Address, ","):
 		return invalid("several addresses are those of a cluster or of sentinels: say which, or give one")
 	case o.Cluster && o.Sentinel != "":
 		return invalid("a cluster has no sentinels: set Cluster or Sentinel, not both")
@@ -279,8 +288,8 @@ func (o *Options) check() error {
 		return invalid("sentinel_user and sentinel_password need sentinels: use a redis+sentinel:// URL")
 	case o.SentinelUsername != "" && o.SentinelPassword == "":
 		return invalid("sentinel_user needs sentinel_password")
-	case !printable(o.Sentinel):
-		return invalid("the name of the primary that sentinels watch must be printable ASCII without spaces")
+	case !printable(o.Sentinel) || strings.Contains(o.Sentinel, "/"):
+		return invalid("the name of the primary that sentinels watch must be printable ASCII without spaces and slashes")
 	case !o.TLS && (o.CAFile != "" || o.CertFile != "" || o.KeyFile != "" || o.ServerName != ""):
 		return invalid("ca, cert, key and server_name need TLS: use a rediss:// URL")
 	case o.TLS && o.unix():
@@ -334,6 +343,13 @@ func (o *Options) target() target {
 	return t
 }
 
+// check is that of the options with what target keeps apart.
+func (t *target) check() error {
+	o := t.Options
+	o.SentinelPassword = t.sentinelPassword.Value()
+	return o.check()
+}
+
 // name is that of the servers in errors.
 func (t *target) name() string {
 	switch {
@@ -345,13 +361,8 @@ func (t *target) name() string {
 	return "Redis at " + t.Address
 }
 
-// patience is how long a server may take to answer a question about the others.
-func (t *target) patience(n *node) time.Duration {
-	if n.live.Load() != nil {
-		return inquiryPatience
-	}
-	return max(inquiryPatience, min(t.DialTimeout, time.Hour))
-}
+// patience is how long a server may take to answer a question about the others where none of them does.
+func (t *target) patience() time.Duration { return max(inquiryPatience, min(t.DialTimeout, time.Hour)) }
 
 // dataLogin is how to begin a connection to a server with entries.
 func (t *target) dataLogin(address string) (login, error) {

@@ -34,6 +34,20 @@ func TestParseURL(t *testing.T) {
 		"rediss://h?server_name=x.y":      {Address: "h:6379", TLS: true, ServerName: "x.y"},
 		"redis+unix:///run/redis.sock":    {Address: "/run/redis.sock"},
 		"unix://u:p@/a%20b?db=7":          {Address: "/a b", Username: "u", Password: "p", DB: 7},
+
+		"redis+cluster://":                              {Cluster: true},
+		"redis+cluster://a,b:2,[::1],[::2]:4":           {Cluster: true, Address: "a:6379,b:2,[::1]:6379,[::2]:4"},
+		"redis+cluster://[fe80::1%25eth0],[::2%25e1]:4": {Cluster: true, Address: "[fe80::1%eth0]:6379,[::2%e1]:4"},
+		"valkey+cluster://a,b/0":                        {Cluster: true, Address: "a:6379,b:6379"},
+		"rediss+cluster://u:p%2C%40@a:1,b/?ca=/a":       {Cluster: true, Address: "a:1,b:6379", TLS: true, Username: "u", Password: "p,@", CAFile: "/a"},
+		"valkeys+cluster://:p,q@a:1,b":                  {Cluster: true, Address: "a:1,b:6379", TLS: true, Password: "p,q"},
+		"redis+sentinel://u:p@s1,s2:26380/mymaster/2":   {Sentinel: "mymaster", Address: "s1:26379,s2:26380", Username: "u", Password: "p", DB: 2},
+		"redis+sentinel:///mymaster":                    {Sentinel: "mymaster"},
+		"redis+sentinel://:7/m":                         {Sentinel: "m", Address: "127.0.0.1:7"},
+		"valkey+sentinel://[::1]/m/":                    {Sentinel: "m", Address: "[::1]:26379"},
+		"rediss+sentinel://a/m?db=3&sentinel_user=x&sentinel_password=%40": {
+			Sentinel: "m", Address: "a:26379", TLS: true, DB: 3, SentinelUsername: "x", SentinelPassword: "@",
+		},
 	} {
 		got, err := ParseURL(raw)
 		if err != nil || *got != want {
@@ -88,6 +102,43 @@ func TestParseURL_Mistakes_AreInvalidAndTellWhatToDo(t *testing.T) {
 		"redis://user:hunter2@h/x":          "must be a number",
 		"redis://user:hunter2@h?db=1&db=2":  "twice",
 		"rediss://user:hunter2@h?cert=only": "both or none",
+
+		"redis://a,b":                             "use redis+cluster://",
+		"redis+unix://a,b/s":                      "absolute path",
+		"redis+unix:///a,b?sentinel_password=x":   "need sentinels",
+		"redis+cluster://a,b/2":                   "database 0 only",
+		"redis+cluster://a?db=1":                  "database 0 only",
+		"redis+cluster://a,,b":                    "%-encoded",
+		"redis+cluster://a,":                      "%-encoded",
+		"redis+cluster://,a":                      "%-encoded",
+		"redis+cluster://a,::1":                   "%-encoded",
+		"redis+cluster://a,b:x":                   "%-encoded",
+		"redis+cluster://a,[::1":                  "%-encoded",
+		"redis+cluster://a,b:70000":               "host:port",
+		"redis+cluster://a,b c":                   "%-encoded",
+		"redis+cluster://a/mymaster":              "must be a number",
+		"redis+cluster://a?sentinel_user=x":       "need sentinels",
+		"redis+sentinel://a,b":                    "must name the primary",
+		"redis+sentinel://a//1":                   "must name the primary",
+		"redis+sentinel://a/m%20n":                "without spaces",
+		"redis+sentinel://a/m/n":                  "must be a number",
+		"redis+sentinel://a/m/1/2":                "must be a number",
+		"redis+sentinel://a/m/1?db=1":             "twice",
+		"redis+sentinel://a/m?sentinel_user=x":    "needs sentinel_password",
+		"redis+sentinel://a/m?sentinel_password=": "empty",
+		"redis+sentinel://a/m?sentinel_password=hunter2&sentinel_password=hunter2": "twice",
+		"redis+sentinel://a/m?sentinelpassword=hunter2":                            "unknown parameter",
+		"redis://a?sentinel_password=hunter2":                                      "need sentinels",
+		"redis+sentinel://a/m?ca=/x":                                               "need TLS",
+		"redis+sentinel://a/m?sentinel_password=hunter2@x":                         "%-encoded",
+		"redis+sentinel://u:hunter2/x@a,b/m":                                       "%-encoded",
+		"redis+sentinel://u:1,hunter2/x@a,b/m":                                     "%-encoded",
+		"redis+cluster://u:1,hunter2#@a,b":                                         "%-encoded",
+		"redis+cluster://hunter2@a,b":                                              "user without password",
+		"redis+nosuch://a":                                                         "unknown scheme",
+		"rediss+unix:///s":                                                         "unknown scheme",
+		"redis+://a":                                                               "unknown scheme",
+		"redis+cluster+sentinel://a/m":                                             "unknown scheme",
 	} {
 		_, err := ParseURL(raw)
 		if !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), want) {
@@ -99,7 +150,10 @@ func TestParseURL_Mistakes_AreInvalidAndTellWhatToDo(t *testing.T) {
 }
 
 func TestOptions_MadeInGo_AreChecked(t *testing.T) {
-	for _, o := range []Options{{DB: -1}, {DialTimeout: -1}, {ClientName: "a\nb"}, {CAFile: "x"}, {Address: "/s", TLS: true}, {Address: "h", TLS: true}} {
+	for _, o := range []Options{{DB: -1}, {DialTimeout: -1}, {ClientName: "a\nb"}, {CAFile: "x"}, {Address: "/s", TLS: true}, {Address: "h", TLS: true},
+		{Address: "a:1,b:2"}, {Cluster: true, Sentinel: "m"}, {Cluster: true, DB: 1}, {Cluster: true, Address: "/s"}, {Sentinel: "m", Address: "/s"},
+		{SentinelPassword: "x"}, {Sentinel: "m", SentinelUsername: "x"}, {Sentinel: "a b"}, {Sentinel: "a/b"}, {Cluster: true, Address: "a:1,"},
+	} {
 		if _, err := Opener(&o).Open(testContext(t)); store.Kind(err) != "invalid" {
 			t.Errorf("%v: %v, want invalid", o, err)
 		}
@@ -157,9 +211,47 @@ func TestOptions_PrintedInAnyWay_HideThePassword(t *testing.T) {
 	}
 }
 
+func TestOptions_OfSentinels_HideBothPasswords(t *testing.T) {
+	o := must(ParseURL("rediss+sentinel://us:hunter2@a,b:1/my/2?sentinel_user=su&sentinel_password=hunter3"))(t)
+	const want = "rediss+sentinel://us:xxxxx@a:26379,b:1/my/2?sentinel_password=xxxxx&sentinel_user=su"
+	text := o.Redacted() + o.String()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, v := range []any{o, *o, Opener(o), Opener(o).Connection, struct{ O *Options }{o}, []Options{*o}} {
+			text += fmt.Sprintf(verb, v)
+		}
+	}
+	json := must(json.Marshal([]any{o, *o, Opener(o).Connection}))(t)
+	if text += string(json); strings.Contains(text, "hunter") || strings.Contains(text, fmt.Sprintf("%x", "hunter")) {
+		t.Errorf("a password is in %s", text)
+	}
+	if o.Redacted() != want {
+		t.Errorf("Redacted() = %s, want %s", o.Redacted(), want)
+	}
+	if got := (&Options{Cluster: true, Password: "x"}).Redacted(); got != "redis+cluster://:xxxxx@127.0.0.1:6379" {
+		t.Errorf("a cluster: %s", got)
+	}
+}
+
+func TestOpener_OfEqualOptions_NamesTheSameConnection(t *testing.T) {
+	urls := []string{
+		"redis://", "redis+cluster://", "redis+cluster://a", "redis+cluster://a,b", "redis+cluster://b,a", "rediss+cluster://a", "redis+sentinel:///m",
+		"redis+sentinel:///n", "redis+sentinel:///m/1", "redis+sentinel://:p@/m", "redis+sentinel:///m?sentinel_password=p", "redis+sentinel:///m?sentinel_password=q",
+		"redis+sentinel:///m?sentinel_password=p&sentinel_user=u",
+	}
+	for i, a := range urls {
+		for j, b := range urls {
+			of := func(url string) any { return Opener(must(ParseURL(url))(t)).Connection }
+			if (of(a) == of(b)) != (i == j) {
+				t.Errorf("%s and %s: the same is %v", a, b, of(a) == of(b))
+			}
+		}
+	}
+}
+
 func FuzzParseURL(f *testing.F) {
 	for _, seed := range []string{
 		"redis://user:hunter2@h:1/2?dial_timeout=1s", "rediss://h?ca=/a&cert=b&key=c", "redis+unix://:p@/s?db=1", "redis://u:p%40@[::1]:1", "redis://a:b?c@d",
+		"redis+cluster://u:p@a,[::1]:2,c", "rediss+sentinel://u:p@a,b:1/m/2?sentinel_user=u&sentinel_password=q", "redis+sentinel://a/m%2Fn%3Fo%23/1",
 	} {
 		f.Add(seed)
 	}
@@ -178,6 +270,9 @@ func FuzzParseURL(f *testing.F) {
 		want := o.withDefaults()
 		if want.Password != "" {
 			want.Password = "xxxxx"
+		}
+		if want.SentinelPassword != "" {
+			want.SentinelPassword = "xxxxx"
 		}
 		want.DialTimeout = again.withDefaults().DialTimeout
 		if again.withDefaults() != want {

@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -13,31 +12,21 @@ type pace struct {
 	next    time.Time // when the next dial may begin while they fail
 }
 
-// turn waits until a dial may begin, or ctx ends.
-func (p *pace) turn(ctx context.Context) {
-	wait := p.take()
-	if wait <= 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// take takes the next turn and returns how long it is until then.
-func (p *pace) take() time.Duration {
+// take takes the next turn to dial and returns how long it is until then, which is not now only while dials fail. Who is not patient
+// gets only a turn that is now.
+func (p *pace) take(patient bool) (wait time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	if !p.failing || p.next.Before(now) {
 		p.next = now
 	}
-	wait := p.next.Sub(now)
+	wait = p.next.Sub(now)
+	if wait > 0 && !patient {
+		return 0, false
+	}
 	p.next = p.next.Add(redialGap)
-	return wait
+	return wait, true
 }
 
 // ended tells how a dial ended.

@@ -1,4 +1,4 @@
-// Package redisstore keeps entries in Redis 6.2 and later or Valkey.
+// Package redisstore keeps entries in Redis 6.2 and later or Valkey: in one server, in a cluster, or in the primary that sentinels name.
 //
 // Each entry is a Redis string that holds nothing but the stored form of package value, with a native expiry, so that any client
 // can read it. Every operation is one command or one server-side script, atomic on the server.
@@ -9,43 +9,65 @@
 //
 // [ParseURL] takes
 //
-//	redis://[user:password@]host[:port][/db]           valkey:// is the same
-//	rediss://[user:password@]host[:port][/db]          with TLS; valkeys:// is the same
-//	redis+unix://[user:password@]/path/to/socket       valkey+unix:// and unix:// are the same
+//	redis://[user:password@]host[:port][/db]               one server; valkey:// is the same
+//	redis+unix://[user:password@]/path/to/socket           one server by its unix socket; unix:// is the same
+//	redis+cluster://[user:password@]host[:port],...        nodes of a Redis Cluster: any that answers tells of the others
+//	redis+sentinel://[user:password@]host[:port],.../name[/db]    the primary that sentinels watch under that name
 //
-// with these parameters; any other is an error:
+// and each of them but that of the socket with TLS as rediss://, rediss+cluster:// and rediss+sentinel://. In all of them valkey may
+// stand for redis. The port is 6379, that of a sentinel 26379, where none is named. These are the parameters; any other is an
+// error:
 //
-//	db            number of the database, instead of /db; default 0
-//	dial_timeout  bound on connecting, and on the first exchange; default 5s
-//	client_name   what CLIENT LIST shows; default none
-//	ca            PEM file with the authorities to trust; default those of the system (TLS only)
-//	cert, key     PEM files with the certificate of this client and its key; default none (TLS only)
-//	server_name   name that the certificate of the server must bear; default the host (TLS only)
+//	db                 number of the database, instead of /db; default 0, the only one in a cluster
+//	dial_timeout       bound on connecting to a server, and on the first exchange with it; default 5s
+//	client_name        what CLIENT LIST shows; default none
+//	sentinel_user,
+//	sentinel_password  login at the sentinels, where they ask for one; default none
+//	ca                 PEM file with the authorities to trust; default those of the system (TLS only)
+//	cert, key          PEM files with the certificate of this client and its key; default none (TLS only)
+//	server_name        name that the certificate of each server must bear; default the host that is connected to (TLS only)
 //
-// There is no parameter that leaves the server unverified.
+// There is no parameter that leaves a server unverified.
 //
 // # Connection
 //
-// A driver has one connection, on which concurrent calls share round trips, and makes it anew when it breaks: at the next call,
-// at most twice a second while the server is away. Reads are sent once more when the connection broke under them. A write is
-// never sent twice; one whose reply was lost answers [store.ErrUnknownOutcome].
+// A driver has one connection to each server that it uses, on which concurrent calls share round trips, and makes it anew when it
+// breaks: at the next call, at most twice a second over all servers while they are away. Reads are sent once more when the connection broke
+// under them. A write is never sent twice unless a server said that it did not do it; one whose reply was lost answers
+// [store.ErrUnknownOutcome].
 //
-// A call ends with its context, whatever the server does. A connection on which nothing was answered for a minute is given up,
+// A call ends with its context, whatever the servers do. A connection on which nothing was answered for a minute is given up,
 // and the calls that wait on it fail, even those that have more time. So is one on which nothing is answered for a second after
 // a call ended without its reply.
 //
+// # Clusters
+//
+// Each call goes to the primary that has the slot of its key, and on to another where that answers MOVED or ASK; a batch is split by
+// server, and its parts are sent at the same time. Which primary has which slot is asked anew where one fails or is silent for a second.
+// Nothing is read from replicas.
+//
+// # Sentinels
+//
+// The driver asks the sentinels in turn for the primary, and the server whether it is one; it asks again where a call fails, and four times a second, as a
+// primary that was replaced while it was cut off may not know.
+//
 // # Caveats
 //
-//   - What survives a crash or a failover is up to the configuration of the server. Replication is asynchronous.
+//   - What survives a crash or a failover is up to the configuration of the servers. Replication is asynchronous: a failover may
+//     lose writes that were acknowledged shortly before, and what a primary that was cut off acknowledged until it noticed.
 //   - A server with a maxmemory-policy other than noeviction may drop entries before they expire.
 //   - A key that holds another type (list, hash, …) exists for Has, TTL, Touch and an only-if-absent swap, can be overwritten and
 //     deleted, and is [store.ErrCorrupt] to everything that reads its value. List leaves it out.
 //   - List walks the whole database, however small the prefix, some ten thousands of keys a call: give listings a database of
 //     their own if the rest is large. It may name a key twice while the database grows or shrinks.
 //   - A value is transferred before its length is known. Asking first would cost every Get a script, a third of its speed.
-//   - The driver speaks to one server, not to a cluster: a node of a cluster answers [store.ErrUnavailable]. Nor does it ask
-//     sentinels for the primary.
-//   - The server must allow the commands of scripts (EVALSHA, EVAL) to the user.
+//   - In a cluster List goes over the primaries one after the other. While slots move it asks all of them for the keys of each slot, which
+//     transfers every key there is, whatever the prefix; one slot may then have 200,000 keys at most. It may name keys again.
+//   - After a failover, or a restart of the server, a listing under way may miss keys or, through sentinels, begins again.
+//   - Keys with a part in braces share a slot with all others that have the same part there ({tag}); other braces in keys do no harm.
+//   - All sentinels have to be named: they are not asked for each other.
+//   - The server must allow the commands of scripts (EVALSHA, EVAL) to the user; in a cluster also ASKING and CLUSTER SLOTS, NODES
+//     and GETKEYSINSLOT; where sentinels watch it ROLE, and they SENTINEL GET-MASTER-ADDR-BY-NAME to theirs.
 package redisstore
 
 import (
@@ -99,16 +121,21 @@ func open(ctx context.Context, to target) (*Driver, error) {
 	if err := to.check(); err != nil {
 		return nil, err
 	}
+	if _, err := to.tlsConfig(to.addresses()[0]); err != nil {
+		return nil, err
+	}
 	d := &Driver{target: to, name: to.name()}
 	d.closing, d.cancel = context.WithCancel(context.Background())
 	var err error
 	if d.servers, err = d.newServers(); err != nil {
+		err = d.readError(ctx, err)
 		d.cancel()
-		return nil, d.readError(ctx, err)
+		return nil, err
 	}
 	if err := d.servers.open(ctx); err != nil {
+		err = d.readError(ctx, err)
 		d.Close()
-		return nil, d.readError(ctx, err)
+		return nil, err
 	}
 	return d, nil
 }
@@ -132,7 +159,7 @@ func (d *Driver) Close() error {
 
 // Info tells what the driver guarantees.
 func (d *Driver) Info() store.Info {
-	return store.Info{
+	info := store.Info{
 		Driver:        "redis",
 		Durability:    "as configured on the server (appendonly, save, replicas); by default a crash loses the last writes",
 		Consistency:   "linearizable on one primary; a failover may lose acknowledged writes",
@@ -142,6 +169,14 @@ func (d *Driver) Info() store.Info {
 		Network:       true,
 		MaxValueBytes: maxBulk,
 	}
+	if d.target.several() {
+		info.Durability = "as configured on the servers (appendonly, save); replicas follow without being waited for, so that a failover loses the last writes"
+		info.Clock = "server; that of the primary that has the key"
+	}
+	if d.target.Cluster {
+		info.Consistency = "linearizable for each key on its primary; a failover may lose acknowledged writes"
+	}
+	return info
 }
 
 // Get returns the value of key.

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -15,9 +16,9 @@ import (
 	"github.com/luastore/store"
 )
 
-// lookEvery is how often the sentinels are asked for the primary while all is well: one that was cut off from them may not know that
-// it was replaced.
-const lookEvery = time.Second
+// lookEvery is how often the sentinels are asked for the primary while all is well: one that was replaced goes on and acknowledges
+// writes, which are lost, until they tell it, and longer where it is cut off from them.
+const lookEvery = 250 * time.Millisecond
 
 // sentinels know which server is the primary
 // (https://redis.io/docs/latest/develop/reference/sentinel-clients/).
@@ -27,7 +28,6 @@ type sentinels struct {
 	data    nodes // primaries
 	inquiry inquiry
 	primary atomic.Pointer[node]
-	look    *time.Timer
 
 	mu    sync.Mutex
 	known []string // addresses of sentinels, the one that answered last first
@@ -36,8 +36,8 @@ type sentinels struct {
 func (d *Driver) newSentinels() (*sentinels, error) {
 	s := &sentinels{
 		driver: d,
-		nodes:  nodes{driver: d, login: d.target.sentinelLogin},
-		data:   nodes{driver: d, login: d.target.dataLogin, verify: d.isPrimary},
+		nodes:  nodes{driver: d, kind: "the sentinel", hint: " (sentinels have a login of their own: see sentinel_user and sentinel_password)", login: d.target.sentinelLogin},
+		data:   nodes{driver: d, kind: "Redis", source: "the sentinels named", login: d.target.dataLogin, verify: d.isPrimary},
 		known:  d.target.addresses(),
 	}
 	s.inquiry.find = s.learn
@@ -48,11 +48,11 @@ func (d *Driver) newSentinels() (*sentinels, error) {
 		}
 		d.build = n.client.B()
 	}
-	s.look = time.AfterFunc(lookEvery, s.lookAgain)
+	time.AfterFunc(lookEvery, s.lookAgain)
 	return s, nil
 }
 
-// lookAgain asks the sentinels from time to time.
+// lookAgain asks the sentinels from time to time, until the driver is closed.
 func (s *sentinels) lookAgain() {
 	if s.driver.closing.Err() != nil {
 		return
@@ -60,7 +60,7 @@ func (s *sentinels) lookAgain() {
 	if s.primary.Load() != nil {
 		s.inquiry.start(nil)
 	}
-	s.look.Reset(lookEvery)
+	time.AfterFunc(lookEvery, s.lookAgain)
 }
 
 func (s *sentinels) open(ctx context.Context) error {
@@ -94,7 +94,7 @@ func (s *sentinels) elsewhere(ctx context.Context, key string, w way, err error)
 		}
 	case answered:
 		return way{}, false
-	case err != errRetired:
+	case !errors.Is(err, errRetired):
 		s.inquiry.start(w.node)
 		return way{}, false
 	}
@@ -119,24 +119,29 @@ func (d *Driver) isPrimary(ctx context.Context, n *node) error {
 	return nil
 }
 
+// errDoubted makes an inquiry go on after a sentinel that named the primary that is doubted.
+var errDoubted = &notSent{errors.New("it names the primary that is doubted")}
+
 // learn asks one sentinel after the other for the primary until one answers; where that is the one that is doubted, until one knows
-// another.
+// another. Where none answers in little time, those that were slow get the time that connecting may take.
 func (s *sentinels) learn(doubted *node) error {
 	s.mu.Lock()
 	known := slices.Clone(s.known)
 	s.mu.Unlock()
 	var primary, by string
-	var err error
-	for _, address := range known {
-		found, wrong := s.primaryBy(address)
-		if wrong != nil {
-			err = wrong
-			continue
+	ask := func(address string, patience time.Duration) error {
+		found, err := s.primaryBy(address, patience)
+		if err != nil {
+			return err
 		}
-		primary, by = found, address
-		if doubted == nil || primary != doubted.address {
-			break
+		if primary, by = found, address; doubted != nil && found == doubted.address {
+			return errDoubted
 		}
+		return nil
+	}
+	slow, err := inTurn(known, inquiryPatience, ask)
+	if by == "" && len(slow) > 0 {
+		_, err = inTurn(slow, s.driver.target.patience(), ask)
 	}
 	if by == "" {
 		return err
@@ -145,20 +150,20 @@ func (s *sentinels) learn(doubted *node) error {
 }
 
 // primaryBy asks one sentinel. Its error is a notSent.
-func (s *sentinels) primaryBy(address string) (string, error) {
+func (s *sentinels) primaryBy(address string, patience time.Duration) (string, error) {
 	d := s.driver
 	n, err := s.nodes.at(address)
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(d.closing, d.target.patience(n))
+	ctx, cancel := d.inquiryContext(patience)
 	defer cancel()
 	reply, err := n.read(ctx, func() rueidis.Completed {
 		return d.build.Arbitrary("SENTINEL", "GET-MASTER-ADDR-BY-NAME", d.target.Sentinel).Build()
 	}).AsStrSlice()
 	switch {
 	case rueidis.IsRedisNil(err):
-		err = errNoPrimary
+		err = fmt.Errorf("it watches no primary of the name %q that the URL has after the hosts", d.target.Sentinel)
 	case err == nil && len(reply) != 2:
 		err = errUnasked
 	}
@@ -215,7 +220,6 @@ func (s *sentinels) list(ctx context.Context, prefix, cursor string, limit int) 
 }
 
 func (s *sentinels) close() {
-	s.look.Stop()
 	s.nodes.close()
 	s.data.close()
 }

@@ -51,17 +51,24 @@ type slotRange struct {
 
 var errSlots = errors.New("its answer to CLUSTER SLOTS is not understood")
 
-// parseSlots reads the answer to CLUSTER SLOTS of the server at asked.
+// parseSlots reads the answer to CLUSTER SLOTS of the server at asked. No slot has two primaries.
 func parseSlots(reply rueidis.RedisMessage, asked string) ([]slotRange, error) {
 	entries, err := reply.ToArray()
 	if err != nil {
 		return nil, err
 	}
-	ranges := make([]slotRange, 0, len(entries))
+	var taken [slotCount]bool
+	ranges := make([]slotRange, 0, min(len(entries), slotCount))
 	for i := range entries {
 		r, err := parseRange(entries[i], asked)
 		if err != nil {
 			return nil, err
+		}
+		for slot := r.first; slot <= r.last; slot++ {
+			if taken[slot] {
+				return nil, errSlots
+			}
+			taken[slot] = true
 		}
 		ranges = append(ranges, r)
 	}
@@ -111,18 +118,22 @@ func parseServer(server rueidis.RedisMessage, asked string) (address string, ok 
 }
 
 // whole returns an address that a server of a cluster named, with the host of the server that named it where it has none. It reports
-// whether that is an address.
+// whether that is an address. IPv6 hosts come with brackets or without.
 func whole(address, asked string) (string, bool) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
+	colon := strings.LastIndexByte(address, ':')
+	if colon < 0 {
 		return "", false
 	}
-	if host == "" || host == "?" {
-		if host, _, err = net.SplitHostPort(asked); err != nil {
-			return "", false
-		}
+	host, port := address[:colon], address[colon+1:]
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		host = host[1 : len(host)-1]
 	}
-	address = net.JoinHostPort(host, port)
-	o := Options{Address: address}
-	return address, o.validAddress() && !strings.Contains(address, ",")
+	if host == "" || host == "?" {
+		host, _, _ = net.SplitHostPort(asked)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || host == "" || !validHost(host) || !printable(host) || strings.Contains(host, ",") {
+		return "", false
+	}
+	return net.JoinHostPort(host, port), true
 }

@@ -50,9 +50,11 @@ var slowestRecovery = boundtest.Scale(mostRecovery)
 
 // A Target is a driver to test, and the server that it uses.
 type Target struct {
-	// Address is that of the server, host:port. Required.
+	// Address is that of the server, host:port, or those of several, with commas between. Servers that tell the driver of each
+	// other, as those of clusters do, must tell it of the addresses that it was opened on. Required.
 	Address string
-	// Open opens the driver on a server at address, which is Address or that of a proxy before it. Run closes it. Required.
+	// Open opens the driver on a server at address, which is Address or that of a proxy before it, or those of proxies before each
+	// of several. Run closes it. Required.
 	Open func(t testing.TB, address string) store.Driver
 	// Restart kills the server and starts it again, at the same address. Required.
 	Restart func(t testing.TB)
@@ -105,9 +107,9 @@ func measure(t *testing.T, run func(try uint64) report) {
 
 // A run is the test of one mode.
 type run struct {
-	proxy   *Proxy
-	driver  store.Driver // through the proxy
-	beside  store.Driver // beside it
+	proxies proxies
+	driver  store.Driver // through the proxies
+	beside  store.Driver // beside them
 	random  *rand.Rand
 	calls   int  // to make, about
 	forgets bool // the state is not to be looked at
@@ -118,10 +120,10 @@ type run struct {
 
 func (target Target) start(t *testing.T, seed uint64) *run {
 	t.Helper()
-	r := &run{proxy: StartProxy(t, target.Address, seed), random: rand.New(rand.NewPCG(seed, 1))}
+	r := &run{proxies: startProxies(t, target.Address, seed), random: rand.New(rand.NewPCG(seed, 1))}
 	r.load.prefix = strconv.FormatUint(seed, 36)
 	r.calls = min(mostCalls, int(callsPerMode*target.scale()))
-	r.driver, r.beside = target.Open(t, r.proxy.Addr()), target.Open(t, target.Address)
+	r.driver, r.beside = target.Open(t, r.proxies.addresses()), target.Open(t, target.Address)
 	t.Cleanup(func() {
 		r.driver.Close()
 		r.beside.Close()
@@ -150,12 +152,12 @@ func (r *run) waves(perWorker int, d demand, wave func()) {
 	}
 }
 
-// strike returns a fault of a wave: the proxy is in a mode until done is closed, or for a shorter time; as a whole, or only its
+// strike returns a fault of a wave: the proxies are in a mode until done is closed, or for a shorter time; as a whole, or only their
 // present connections. That of the first wave is the whole of it.
 func (r *run) strike(mode Mode) func(done <-chan struct{}) {
-	set, longest := r.proxy.Set, hang
+	set, longest := r.proxies.set, hang
 	if len(r.recoveries) > 0 && r.random.IntN(2) == 0 {
-		set = r.proxy.SetLive
+		set = r.proxies.setLive
 	}
 	if len(r.recoveries) > 0 && r.random.IntN(2) == 0 {
 		longest = shortest + time.Duration(r.random.Int64N(2*int64(deadline)))
@@ -166,7 +168,7 @@ func (r *run) strike(mode Mode) func(done <-chan struct{}) {
 		case <-done:
 		case <-time.After(longest):
 		}
-		r.proxy.Set(Pass)
+		r.proxies.set(Pass)
 	}
 }
 

@@ -19,11 +19,13 @@ import (
 	"github.com/luastore/store/internal/faulttest"
 )
 
+// target has two servers, which are one, and the driver uses the last of them: that before it must fail it, too.
 func target(t *testing.T, f fault) faulttest.Target {
 	server := startToy(t)
 	return faulttest.Target{
-		Address: server.addr,
+		Address: server.addr + "," + server.addr,
 		Open: func(_ testing.TB, addr string) store.Driver {
+			addr = addr[strings.LastIndex(addr, ",")+1:]
 			if addr == server.addr {
 				return openToy(addr, fault{})
 			}
