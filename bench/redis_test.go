@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -69,19 +70,44 @@ func BenchmarkRedisUnits(b *testing.B) {
 	show(b, t)
 }
 
-// addLua sets the module beside a minimal binding. Both run the same commands under the same contexts.
+// BenchmarkRedisCluster prints the table of many units over a cluster of three primaries with a replica each, all on this machine.
+func BenchmarkRedisCluster(b *testing.B) {
+	url := redistest.SharedCluster(b).URL()
+	o, err := redisstore.ParseURL(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: strings.Split(o.Address, ","), DisableCache: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(client.Close)
+	reg := store.New(nil)
+	b.Cleanup(func() { reg.Close(context.Background()) })
+	if err := reg.Define("bench", store.Definition{Open: redisstore.Opener(o)}); err != nil {
+		b.Fatal(err)
+	}
+	t := &table{title: fmt.Sprintf("Redis Cluster, %d concurrent units or goroutines", units)}
+	addLua(b, t, reg, client)
+	addGo(b, t, reg, client)
+	show(b, t)
+}
+
+// addLua sets the module beside a minimal binding. Both run the same commands under the same contexts; each unit has a key of its
+// own, so that in a cluster all primaries have a part.
 func addLua(b *testing.B, t *table, reg *store.Registry, client rueidis.Client) {
 	hosts := make([]*host, units)
 	for i := range hosts {
 		hosts[i] = unitHost(b, reg)
 		hosts[i].L.SetGlobal("r", minimalBinding(hosts[i].L, client))
+		hosts[i].L.SetGlobal("key", lua.LString(fmt.Sprint("bench:", i)))
 	}
 	for _, op := range []struct{ name, module, minimal string }{
-		{"set", `s:set("bench:key", "0123456789abcdef")`, `e:set("bench:raw", "0123456789abcdef")`},
-		{"get", `s:get("bench:key")`, `e:get("bench:raw")`},
+		{"set", `s:set(k, "0123456789abcdef")`, `e:set(k, "0123456789abcdef")`},
+		{"get", `s:get(k)`, `e:get(k)`},
 	} {
-		t.add("minimal binding "+op.name, spread(hosts, func(h *host) func(n int) { return h.loop(b, `e = r`, op.minimal) }))
-		t.add("module "+op.name, spread(hosts, func(h *host) func(n int) { return h.loop(b, ``, op.module) }))
+		t.add("minimal binding "+op.name, spread(hosts, func(h *host) func(n int) { return h.loop(b, `e = r; local k = key .. "raw"`, op.minimal) }))
+		t.add("module "+op.name, spread(hosts, func(h *host) func(n int) { return h.loop(b, `local k = key`, op.module) }))
 		t.atLeast(0.9, "module "+op.name, "minimal binding "+op.name)
 	}
 }
@@ -141,15 +167,15 @@ func addGo(b *testing.B, t *table, reg *store.Registry, client rueidis.Client) {
 		b.Fatal(err)
 	}
 	v := append([]byte{0xb0}, "0123456789abcdef"...)
-	t.add("rueidis set", goroutines(func() error {
-		return bare(ctx, client, client.B().Set().Key("bench:raw").Value(string(v)).Build())
+	t.add("rueidis set", goroutines(func(key string) error {
+		return bare(ctx, client, client.B().Set().Key(key+"raw").Value(string(v)).Build())
 	}))
-	t.add("handle set", goroutines(func() error { return h.Set(ctx, "bench:key", v, 0) }))
+	t.add("handle set", goroutines(func(key string) error { return h.Set(ctx, key, v, 0) }))
 	t.atLeast(0.95, "handle set", "rueidis set")
-	t.add("rueidis get", goroutines(func() error {
-		return bare(ctx, client, client.B().Get().Key("bench:raw").Build())
+	t.add("rueidis get", goroutines(func(key string) error {
+		return bare(ctx, client, client.B().Get().Key(key+"raw").Build())
 	}))
-	t.add("handle get", goroutines(func() error { _, err := h.Get(ctx, "bench:key"); return err }))
+	t.add("handle get", goroutines(func(key string) error { _, err := h.Get(ctx, key); return err }))
 	t.atLeast(0.95, "handle get", "rueidis get")
 }
 
@@ -160,14 +186,15 @@ func bare(ctx context.Context, client rueidis.Client, cmd rueidis.Completed) err
 	return client.Do(ctx, cmd).Error()
 }
 
-// goroutines returns a bench whose calls are spread over as many goroutines as there are units.
-func goroutines(do func() error) func(n int) {
+// goroutines returns a bench whose calls are spread over as many goroutines as there are units, each with a key of its own.
+func goroutines(do func(key string) error) func(n int) {
 	return func(n int) {
 		var wg sync.WaitGroup
-		for range units {
+		for i := range units {
+			key := fmt.Sprint("bench:", i)
 			wg.Go(func() {
 				for range max(1, n/units) {
-					if err := do(); err != nil {
+					if err := do(key); err != nil {
 						panic(err)
 					}
 				}

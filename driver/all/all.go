@@ -8,6 +8,7 @@ import (
 
 	"github.com/luastore/store"
 	"github.com/luastore/store/driver/memstore"
+	"github.com/luastore/store/driver/natsstore"
 	"github.com/luastore/store/driver/pebblestore"
 	"github.com/luastore/store/driver/redisstore"
 	"github.com/luastore/store/driver/sqlstore/mysql"
@@ -16,20 +17,26 @@ import (
 )
 
 // drivers pairs the schemes of each driver, as they begin a URL, with what reads its URLs. The first scheme of each is the one to
-// recommend.
+// recommend; other names for one of them are taken, but not listed in messages.
 var drivers = []struct {
 	schemes []string
+	also    []string
 	open    func(rawURL string) (store.Opener, error)
 }{
-	{[]string{"mem:"}, reading(memstore.ParseURL, memstore.Opener)},
-	{[]string{"pebble:"}, reading(pebblestore.ParseURL, pebblestore.Opener)},
-	{[]string{"sqlite:"}, reading(sqlite.ParseURL, sqlite.Opener)},
+	{[]string{"mem:"}, nil, reading(memstore.ParseURL, memstore.Opener)},
+	{[]string{"pebble:"}, nil, reading(pebblestore.ParseURL, pebblestore.Opener)},
+	{[]string{"sqlite:"}, nil, reading(sqlite.ParseURL, sqlite.Opener)},
 	{
-		[]string{"redis://", "rediss://", "valkey://", "valkeys://", "redis+unix://", "valkey+unix://", "unix://"},
+		[]string{"redis://", "rediss://", "redis+cluster://", "rediss+cluster://", "redis+sentinel://", "rediss+sentinel://", "redis+unix://"},
+		[]string{
+			"valkey://", "valkeys://", "valkey+cluster://", "valkeys+cluster://", "valkey+sentinel://", "valkeys+sentinel://",
+			"valkey+unix://", "unix://",
+		},
 		reading(redisstore.ParseURL, redisstore.Opener),
 	},
-	{[]string{"postgres://", "postgresql://"}, reading(postgres.ParseURL, postgres.Opener)},
-	{[]string{"mysql://", "mariadb://"}, reading(mysql.ParseURL, mysql.Opener)},
+	{[]string{"postgres://"}, []string{"postgresql://"}, reading(postgres.ParseURL, postgres.Opener)},
+	{[]string{"mysql://"}, []string{"mariadb://"}, reading(mysql.ParseURL, mysql.Opener)},
+	{[]string{"nats://", "natss://"}, nil, reading(natsstore.ParseURL, natsstore.Opener)},
 }
 
 // reading joins the two functions of a driver.
@@ -53,7 +60,7 @@ func Opener(rawURL string) (store.Opener, error) {
 	}
 	for _, d := range drivers {
 		named := func(begin string) bool { name, _, _ := strings.Cut(begin, ":"); return strings.EqualFold(name, scheme) }
-		if slices.ContainsFunc(d.schemes, named) {
+		if slices.ContainsFunc(d.schemes, named) || slices.ContainsFunc(d.also, named) {
 			return d.open(rawURL)
 		}
 	}
@@ -63,7 +70,7 @@ func Opener(rawURL string) (store.Opener, error) {
 	return store.Opener{}, store.Errorf(store.ErrInvalid, "unknown scheme %q of a store URL: want one of %s", scheme, known())
 }
 
-// known lists all schemes as they begin a URL.
+// known lists the schemes as they begin a URL.
 func known() string {
 	var all []string
 	for _, d := range drivers {

@@ -13,9 +13,11 @@ func TestOpener_KnownSchemes(t *testing.T) {
 	for _, url := range []string{
 		"mem:", "mem:?max_entries=10", "MEM:",
 		"redis://localhost", "rediss://h:1/2", "valkey://h", "valkeys://h", "REDIS://h", "redis+unix:///run/redis.sock",
-		"valkey+unix:///run/valkey.sock", "unix:///run/redis.sock",
+		"redis+cluster://a,b:7000", "rediss+cluster://a", "valkey+cluster://a", "valkeys+cluster://a,b", "redis+sentinel://a,b/mymaster",
+		"rediss+sentinel://a/m/2", "valkey+sentinel://a/m", "valkeys+sentinel://a/m", "valkey+unix:///run/valkey.sock", "unix:///run/redis.sock",
 		"pebble:data", "pebble:/var/lib/data", "sqlite:data.db", "sqlite:./data.db?busy_timeout=1s",
 		"postgres://h/d", "postgresql://u:p@h:5432/d?sslmode=disable", "mysql://h/d", "mariadb://u:p@h:3306/d",
+		"nats://h/bucket", "natss://a,b:4333/bucket?replicas=3",
 	} {
 		open, err := all.Opener(url)
 		if err != nil || open.Open == nil {
@@ -42,8 +44,8 @@ func TestOpener_Mem_Opens(t *testing.T) {
 }
 
 func TestOpener_WrongURL_SaysWhatIsThere(t *testing.T) {
-	const list = "mem:, pebble:, sqlite:, redis://, rediss://, valkey://, valkeys://, redis+unix://, valkey+unix://, unix://, " +
-		"postgres://, postgresql://, mysql://, mariadb://"
+	const list = "mem:, pebble:, sqlite:, redis://, rediss://, redis+cluster://, rediss+cluster://, redis+sentinel://, rediss+sentinel://, " +
+		"redis+unix://, postgres://, mysql://, nats://, natss://"
 	for url, want := range map[string]string{
 		"":                         "invalid store URL: want it to begin with one of " + list,
 		"localhost":                "want it to begin with one of " + list,

@@ -31,10 +31,12 @@ Without --store every store id is kept in memory and gone at exit. With --store 
   mem:                             memory; mem:?max_entries=1000&on_full=evict has bounds
   pebble:path                      a folder of this machine, for one process at a time
   sqlite:path                      a file of this machine, for several processes
-  redis://host:6379/0              Redis; rediss:// with TLS, redis+unix:///path over a socket
-  valkey://host:6379/0             Valkey, likewise
+  redis://host:6379/0              Redis or Valkey; rediss:// with TLS, redis+unix:///path over a socket
+  redis+cluster://host,host        a Redis Cluster; rediss+cluster:// with TLS
+  redis+sentinel://host,host/name  the primary that sentinels watch under a name
   postgres://user:password@host/db PostgreSQL
   mysql://user:password@host/db    MySQL and MariaDB
+  nats://host,host/bucket          a bucket of NATS JetStream; ?replicas=3 keeps it on three servers
 
 ${NAME} in a URL stands for that variable of the environment, which keeps passwords off the command line:
 --store 'cache=redis://:${REDIS_PASSWORD}@host'. Stores are opened at their first use.

@@ -1,0 +1,54 @@
+//go:build unix
+
+package natsstore
+
+import (
+	"testing"
+	"time"
+
+	"github.com/luastore/store"
+	"github.com/luastore/store/internal/historytest"
+	"github.com/luastore/store/internal/natstest"
+)
+
+const (
+	// killedFor is how long a leader is away that died: longer than the others take, as a rule, to elect another one, four to
+	// nine seconds.
+	killedFor = 10 * time.Second
+	// strandedFor is how long one is away that lives: longer than it goes on leading for all that it knows, which is ten seconds.
+	strandedFor = 13 * time.Second
+	// electionBound is how long calls may fail after the leader has: now and then a first election has no winner.
+	electionBound = 25 * time.Second
+)
+
+// The clients begin on different servers, so that one of them is always on that which is struck.
+func TestFailover_HistoriesStayLegal(t *testing.T) {
+	c := natstest.StartCluster(t, 3)
+	stream := "KV_" + c.Bucket
+	struck := 0
+	leading := func(do func(t testing.TB, i int)) func(t testing.TB) {
+		return func(t testing.TB) {
+			struck = c.Leader(t, stream)
+			do(t, struck)
+		}
+	}
+	well := func(do func(t testing.TB, i int)) func(t testing.TB) {
+		return func(t testing.TB) {
+			do(t, struck)
+			c.Wait(t, stream)
+		}
+	}
+	historytest.Run(t, historytest.Target{
+		Open: func(t testing.TB, client int) store.Driver {
+			return openURL(t, c.URLOf(client%3, (client+1)%3, (client+2)%3))
+		},
+		Clients: 3,
+		Faults: []historytest.Fault{
+			{Name: "the leader is killed", Strike: leading(c.Kill), Heal: well(c.Restart), Lasts: killedFor, Survived: true},
+			{Name: "the leader hangs", Strike: leading(c.Pause), Heal: well(c.Resume), Lasts: strandedFor, Survived: true},
+			// It comes last: a server that was cut off may be behind for minutes.
+			{Name: "the leader is cut off", Strike: leading(c.Isolate), Heal: c.Heal, Lasts: strandedFor, Survived: true},
+		},
+		Recovery: electionBound,
+	})
+}

@@ -1,0 +1,147 @@
+package natsstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/luastore/store"
+	"github.com/luastore/store/internal/natstest"
+)
+
+// A breaker stands before a real server and, when told, lets messages through and breaks the connection instead of returning a reply.
+type breaker struct {
+	addr  string
+	armed atomic.Bool
+}
+
+func startBreaker(t testing.TB, target string) *breaker {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &breaker{addr: listener.Addr().String()}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", target)
+			if err != nil {
+				conn.Close()
+				return
+			}
+			go func() { io.Copy(server, conn); server.Close() }()
+			go b.replies(conn, server)
+		}
+	}()
+	return b
+}
+
+func (b *breaker) replies(conn, server net.Conn) {
+	defer conn.Close()
+	defer server.Close()
+	p := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(p)
+		if err != nil || strings.Contains(string(p[:n]), "MSG ") && b.armed.CompareAndSwap(true, false) {
+			return
+		}
+		if _, err := conn.Write(p[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func TestLostReplies(t *testing.T) {
+	server := natstest.Shared(t)
+	address := strings.TrimPrefix(strings.TrimSuffix(server.URL(), "/"+server.Bucket), "nats://")
+	b := startBreaker(t, address)
+	d, beside := openURL(t, strings.Replace(server.URL(), address, b.addr, 1)), openURL(t, server.URL())
+	ctx := testContext(t)
+	up := func() { d.Has(ctx, "t:up") } // waits until it is connected again
+	applied, unknown := 0, 0
+	for i := range 9 {
+		up()
+		d.Has(ctx, "t:n") // what is there is known, so that an increment is one message
+		b.armed.Store(i%3 == 0)
+		switch _, err := d.Incr(ctx, "t:n", 1, 0, 0); store.Kind(err) {
+		case "":
+			applied++
+		case "unknown_outcome":
+			unknown++
+		default:
+			t.Fatal(err)
+		}
+	}
+	n, err := beside.Incr(ctx, "t:n", 0, 0, 0)
+	if n < float64(applied) || n > float64(applied+unknown) || unknown == 0 || err != nil {
+		t.Errorf("%v increments, %d confirmed, %d unknown, %v", n, applied, unknown, err)
+	}
+	for name, change := range map[string]func() error{
+		"delete": func() error { _, err := d.Delete(ctx, "t:k"); return err },
+		"swap":   func() error { _, err := d.CompareAndSwap(ctx, "t:k", []byte("v"), []byte("w"), 0); return err },
+		"touch":  func() error { _, err := d.Touch(ctx, "t:k", 0); return err },
+		"set":    func() error { return d.Set(ctx, "t:k", []byte("w"), 0) },
+	} {
+		up()
+		if err := d.Set(ctx, "t:k", []byte("v"), 0); err != nil {
+			t.Fatal(err)
+		}
+		d.Get(ctx, "t:k") // what is there is known, so that the change is one message
+		b.armed.Store(true)
+		if err := change(); store.Kind(err) != "unknown_outcome" {
+			t.Errorf("%s whose reply was lost: %v", name, err)
+		}
+	}
+	up()
+	beside.Set(ctx, "t:k", []byte("v"), 0)
+	for name, read := range map[string]func() error{
+		"get":      func() error { _, err := d.Get(ctx, "t:k"); return err },
+		"get many": func() error { _, err := d.GetMany(ctx, []string{"t:k", "t:n"}); return err },
+		"list":     func() error { _, err := d.List(ctx, "t:", "", 10); return err },
+	} {
+		b.armed.Store(true)
+		if err := read(); err != nil {
+			t.Errorf("%s whose reply was lost was not sent again: %v", name, err)
+		}
+	}
+	b.armed.Store(true)
+	err = d.SetMany(ctx, []store.Item{{Key: "t:1"}, {Key: "t:2"}}, 0)
+	var batch *store.BatchError
+	if !errors.As(err, &batch) || !slices.Contains(batch.Keys(), "t:2") || store.Kind(err) != "unknown_outcome" {
+		t.Errorf("a batch whose replies were lost: %v", err)
+	}
+}
+
+// What the client holds in its buffers when a connection breaks must not go out on the next.
+func TestWriteOnAConnectionThatBroke_IsNeverAppliedLater(t *testing.T) {
+	server := natstest.Start(t, nil)
+	d, ctx := openURL(t, server.URL()), testContext(t)
+	d.Set(ctx, "t:k", []byte("before"), 0)
+	server.Kill()
+	failed := 0
+	for range 200 {
+		short, cancel := context.WithTimeout(ctx, 1e7)
+		err := d.Set(short, "t:k", []byte("after"), 0)
+		cancel()
+		if kind := store.Kind(err); kind == "unavailable" || kind == "timeout" {
+			failed++
+		} else if kind != "unknown_outcome" {
+			t.Fatalf("a write without a server: %v", err)
+		}
+	}
+	server.Restart(t)
+	eventually(t, "the driver recovered", func() bool { _, err := d.Get(ctx, "t:k"); return err == nil })
+	if v, err := d.Get(ctx, "t:k"); string(v) != "before" || failed < 190 {
+		t.Errorf("Get = %q, %v, after %d writes that failed for sure", v, err, failed)
+	}
+}
