@@ -50,10 +50,12 @@ var updateCountRules = []rule{
 	}},
 }
 
-// countUnits returns how many units count. In a database in this process, which the race detector slows too, so many would be in
-// each other's way for more tries than an update has.
+// countUnits returns how many units count. A database in this process is slow under the race detector.
 func (h Harness) countUnits() int {
-	if boundtest.Race && h.InProcess && h.Persistent {
+	switch {
+	case h.CountUnits > 0:
+		return h.CountUnits
+	case boundtest.Race && h.InProcess && h.Persistent:
 		return 16
 	}
 	return 64

@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"flag"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ var modelRules = []rule{
 	{name: "RandomOperationsAnswerAsAMapDoes", test: func(s *space) {
 		t := s.TB.(*testing.T)
 		s.must("Close", s.driver.Close())
+		defer s.harness.fewerSequences(t)()
 		rapid.Check(t, func(rt *rapid.T) {
 			if s.harness.InProcess {
 				rapid.SyncTest(rt, func(rt *rapid.T) { s.compareWithMap(t, rt) })
@@ -27,6 +30,23 @@ var modelRules = []rule{
 			}
 		})
 	}},
+}
+
+// fewerSequences lets fewer random sequences run where Scale is less than 1, until the function that it returns is called.
+func (h Harness) fewerSequences(t *testing.T) (restore func()) {
+	checks := flag.Lookup("rapid.checks")
+	before := checks.Value.String()
+	n, err := strconv.ParseFloat(before, 64)
+	if err != nil || h.Scale <= 0 || h.Scale >= 1 {
+		return func() {}
+	}
+	set := func(text string) {
+		if err := checks.Value.Set(text); err != nil {
+			t.Error(err)
+		}
+	}
+	set(strconv.Itoa(int(max(1, n*h.Scale))))
+	return func() { set(before) }
 }
 
 // compareWithMap runs one random sequence on a fresh driver, and compares everything that is there at the end. It does not look

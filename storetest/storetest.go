@@ -46,11 +46,15 @@ type Harness struct {
 	InProcess bool
 	// Persistent says that a driver which is opened again after Close finds what was there before.
 	Persistent bool
-	// Scale multiplies how often rules about concurrency repeat what they do; 0 means 1.
+	// Scale multiplies how often rules about concurrency repeat what they do; 0 means 1. Where it is less it also makes random
+	// sequences fewer.
 	Scale float64
 	// CountScale multiplies Scale for the exact counts, where 64 units add to one number: they take most of the time of all
 	// rules where each addition is a round trip or more; 0 means 1.
 	CountScale float64
+	// CountUnits is how many units add to one number in the exact counts; 0 means 64. Where a conditional write takes long, so many are
+	// in each other's way for more tries than an update has.
+	CountUnits int
 }
 
 // Run runs every rule as a subtest of t: on the driver, on a [store.Handle] of it, and in Lua.

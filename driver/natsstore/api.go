@@ -15,11 +15,13 @@ import (
 const (
 	headerExpires   = "Luastore-Expires"                    // when the entry ends, in ms since 1970 of the leader's clock
 	headerTTL       = "Nats-TTL"                            // after how many seconds the server may drop the message
+	headerRollup    = "Nats-Rollup"                         // the server drops the older messages of the subject, and notes that it did
 	headerExpected  = "Nats-Expected-Last-Subject-Sequence" // the message that the subject must have last, 0 for none
 	headerOperation = "KV-Operation"                        // there and not PUT: the entry was deleted
 	headerMarker    = "Nats-Marker-Reason"                  // the server wrote it in place of an entry that it dropped
 	operationDelete = "DEL"
 	operationPut    = "PUT"
+	rollupSubject   = "sub"
 )
 
 // An apiError is an error reply of JetStream.

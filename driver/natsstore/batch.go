@@ -79,7 +79,7 @@ func (d *Driver) loaded(ctx context.Context, s sending, subject string) (entry, 
 	if s.err != nil {
 		return entry{}, s.err
 	}
-	msg, err := s.link.wait(ctx, s.request, readPatience)
+	msg, err := s.link.wait(ctx, s.request, readPatience-time.Since(s.begun)) // all wait at the same time
 	if err != nil {
 		return entry{}, err
 	}

@@ -112,13 +112,13 @@ func (c *bare) confirmedGet(ctx context.Context) error {
 }
 
 func (c *bare) set(ctx context.Context) error {
-	_, err := c.js.PublishMsg(ctx, &nats.Msg{Subject: c.subject, Data: c.value})
+	_, err := c.js.PublishMsg(ctx, &nats.Msg{Subject: c.subject, Data: c.value, Header: nats.Header{headerRollup: {rollupSubject}}})
 	return err
 }
 
 func (c *bare) setTTL(ctx context.Context) error {
 	_, err := c.js.PublishMsg(ctx, &nats.Msg{Subject: c.subject, Data: c.value, Header: nats.Header{
-		headerExpires: {strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10)}, headerTTL: {"3605"},
+		headerRollup: {rollupSubject}, headerExpires: {strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10)}, headerTTL: {"3605"},
 	}})
 	return err
 }
@@ -195,6 +195,7 @@ func (c *bare) swap(ctx context.Context) error {
 			return err
 		}
 		reply, err := c.conn.RequestMsgWithContext(ctx, &nats.Msg{Subject: c.subject, Data: m.Data, Header: nats.Header{
+			headerRollup:   {rollupSubject},
 			headerExpected: {strconv.FormatUint(m.Sequence, 10)},
 		}})
 		if err != nil {

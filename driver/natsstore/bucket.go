@@ -31,6 +31,7 @@ type streamConfig struct {
 	AllowDirect       bool            `json:"allow_direct"`
 	MirrorDirect      bool            `json:"mirror_direct"`
 	AllowRollup       bool            `json:"allow_rollup_hdrs"`
+	DenyPurge         bool            `json:"deny_purge"`
 	DenyDelete        bool            `json:"deny_delete"`
 	AllowTTL          bool            `json:"allow_msg_ttl"`
 	MarkerTTL         time.Duration   `json:"subject_delete_marker_ttl,omitempty"`
@@ -43,11 +44,17 @@ type streamConfig struct {
 	Transform         json.RawMessage `json:"subject_transform,omitempty"`
 }
 
+// history is how many messages of a subject a bucket may keep that is made: the most that clients of buckets know. This driver leaves one, of
+// which it tells the server to drop those before. The server could do so by itself, for a history of 1, but does not note it on its disk:
+// when it is killed it has them all again, drops the older ones again, and so brings back those whose newer one has expired, or was a
+// deletion, and is gone.
+const history = 64
+
 // newBucket is the configuration of a bucket that is made.
 func (d *Driver) newBucket() streamConfig {
 	c := streamConfig{
 		Name: d.stream, Subjects: []string{d.subjects + ">"}, Retention: "limits", MaxConsumers: -1, MaxMessages: -1, MaxBytes: -1,
-		MaxPerSubject: 1, MaxMessageSize: -1, Storage: orElse(d.target.Storage, "file"), Discard: "new", Replicas: max(d.target.Replicas, 1),
+		MaxPerSubject: history, MaxMessageSize: -1, Storage: orElse(d.target.Storage, "file"), Discard: "new", Replicas: max(d.target.Replicas, 1),
 		Duplicates:  100 * time.Millisecond, // the least: nothing relies on it
 		AllowRollup: true, AllowTTL: true,
 	}
@@ -149,7 +156,9 @@ func (d *Driver) checkBucket(c streamConfig) error {
 	}{
 		{len(c.Subjects) != 1 || c.Subjects[0] != d.subjects+">", fmt.Sprintf("its subjects are not %s>", d.subjects)},
 		{c.AllowDirect || c.MirrorDirect, "allow_direct is on, with which replicas that lag answer reads: nats stream edit " + d.stream + " --no-allow-direct"},
-		{c.MaxPerSubject != 1, "its history is not 1: nats stream edit " + d.stream + " --max-msgs-per-subject=1"},
+		{c.MaxPerSubject == 1, fmt.Sprintf("its history is 1, with which a server that is killed brings back what was deleted: nats stream edit %s "+
+			"--max-msgs-per-subject=%d", d.stream, history)},
+		{!c.AllowRollup || c.DenyPurge, "allow_rollup_hdrs is off, or deny_purge on, without which older values stay: make another bucket"},
 		{c.MaxAge != 0, "max_age is set, which drops entries that never expire: nats stream edit " + d.stream + " --max-age=0"},
 		{!c.AllowTTL, "allow_msg_ttl is off, without which expired entries stay: nats stream edit " + d.stream + " --allow-msg-ttl"},
 		{c.MarkerTTL != 0, "subject_delete_marker_ttl is set, with which a marker may replace an entry that was just written: make another bucket"},

@@ -26,7 +26,7 @@ func TestBucket_IsMadeAsAskedFor(t *testing.T) {
 	server := natstest.Shared(t)
 	d := openURL(t, server.URL()+"?storage=memory&max_bytes=123456&replicas=1")
 	c := stream(t, server).CachedInfo().Config
-	if c.Storage != jetstream.MemoryStorage || c.MaxBytes != 123456 || c.Replicas != 1 || c.MaxMsgsPerSubject != 1 || c.AllowDirect ||
+	if c.Storage != jetstream.MemoryStorage || c.MaxBytes != 123456 || c.Replicas != 1 || c.MaxMsgsPerSubject != history || c.AllowDirect ||
 		c.Discard != jetstream.DiscardNew || !c.AllowMsgTTL || c.MaxAge != 0 || len(c.Subjects) != 1 || c.Subjects[0] != "$KV."+server.Bucket+".>" {
 		t.Errorf("made %+v", c)
 	}
@@ -76,7 +76,9 @@ func TestBucket_ThatDiffersFromTheParameters_IsRefused(t *testing.T) {
 func TestBucket_ThatDoesNotFit_IsRefusedAndToldWhy(t *testing.T) {
 	for want, change := range map[string]func(c *jetstream.StreamConfig){
 		"--no-allow-direct":         func(c *jetstream.StreamConfig) { c.AllowDirect = true },
-		"--max-msgs-per-subject=1":  func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 2 },
+		"--max-msgs-per-subject=64": func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 },
+		"allow_rollup_hdrs":         func(c *jetstream.StreamConfig) { c.AllowRollup = false },
+		"deny_purge":                func(c *jetstream.StreamConfig) { c.AllowRollup, c.DenyPurge = false, true },
 		"--max-age=0":               func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
 		"--allow-msg-ttl":           func(c *jetstream.StreamConfig) { c.AllowMsgTTL = false },
 		"subject_delete_marker_ttl": func(c *jetstream.StreamConfig) { c.SubjectDeleteMarkerTTL = time.Minute },
@@ -93,7 +95,7 @@ func TestBucket_ThatDoesNotFit_IsRefusedAndToldWhy(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			server := natstest.Shared(t)
 			config := jetstream.StreamConfig{
-				Name: "KV_" + server.Bucket, Subjects: []string{"$KV." + server.Bucket + ".>"}, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew,
+				Name: "KV_" + server.Bucket, Subjects: []string{"$KV." + server.Bucket + ".>"}, MaxMsgsPerSubject: history, Discard: jetstream.DiscardNew,
 				AllowMsgTTL: true, AllowRollup: true,
 			}
 			change(&config)
@@ -248,7 +250,7 @@ func TestHeaders_TellWhenAnEntryEnds(t *testing.T) {
 		}
 	}
 	d.Set(ctx, "t:k", nil, 0)
-	if m := must(stream(t, server).GetLastMsgForSubject(ctx, d.subject("t:k")))(t); len(m.Header) != 0 {
+	if m := must(stream(t, server).GetLastMsgForSubject(ctx, d.subject("t:k")))(t); m.Header.Get(headerExpires)+m.Header.Get(headerTTL) != "" {
 		t.Errorf("an entry for ever has the headers %v", m.Header)
 	}
 }

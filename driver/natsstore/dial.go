@@ -55,14 +55,15 @@ func (d *Driver) connect(ctx context.Context) (*link, error) {
 	}
 }
 
-// join returns the present attempt, or begins one. Soon after one that failed its error is as good as another attempt's.
+// join returns the present attempt, or begins one. After one that failed its error is as good as that of the next, which goes through the
+// servers at its pace: who began it waits for it, and nobody else.
 func (d *Driver) join() (*attempt, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case d.closing.Err() != nil:
 		return nil, errClosed
-	case d.dialing == nil && d.lastErr != nil && time.Since(d.dialed) < redialGap:
+	case d.lastErr != nil && (d.dialing != nil || time.Since(d.dialed) < redialGap):
 		return nil, d.lastErr
 	case d.dialing == nil:
 		d.dialing = &attempt{done: make(chan struct{})}
@@ -113,17 +114,17 @@ func (d *Driver) publishLink(l *link) bool {
 func (d *Driver) settle(a *attempt, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.dialing, d.lastErr = nil, nil
 	if err != nil {
 		a.err = d.unreachable(err)
-		d.lastErr = a.err
 	}
+	d.dialing, d.lastErr = nil, a.err
 	close(a.done)
 }
 
-// lost is called when a link broke: another server is tried first.
+// lost is called when a link broke: another server is tried first, and what it finds may be another bucket.
 func (d *Driver) lost(l *link) {
 	d.live.CompareAndSwap(l, nil)
+	d.recent.clear()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.servers[d.turn] == l.server {

@@ -36,9 +36,12 @@
 //
 // # Bucket
 //
-// A bucket that is missing is made: a stream KV_<bucket> with the subjects $KV.<bucket>.>, one message for each, that refuses what does
-// not fit rather than drop anything, whose reads come from its leader (allow_direct off) and whose messages may have a time to live
-// (allow_msg_ttl). One that is there and would break what this driver promises is refused with what to change.
+// A bucket that is missing is made: a stream KV_<bucket> with the subjects $KV.<bucket>.>, that refuses what does not fit rather than drop
+// anything, whose reads come from its leader (allow_direct off) and whose messages may have a time to live (allow_msg_ttl). Its history is
+// 64, though this driver leaves one message for each subject: each of its messages tells the server to drop those before (Nats-Rollup). A
+// server that drops them by itself, for a history of 1, does not note it on its disk, and brings them back when it is killed after the
+// newest one, a deletion or an entry that expired, has been dropped too. One that is there and would break what this driver promises is
+// refused with what to change.
 //
 // A key is written with a dot for each colon that does not make an empty token, and = with two hexadecimal digits for every byte but
 // letters, digits, - / and _ (and for _ at the very beginning); a dot at the end is followed by =.
@@ -61,9 +64,10 @@
 // share it. That is reads=quorum.
 //
 // When a leader that was cut off comes back there are two of them until the old one hears of the other, for a second at most, and each
-// request gets two answers. That of the new one comes before the majority's: where two answers have come by then a read is made again,
-// and a write that one of them refused is done if the other one stored it. A write that was refused while no majority answers has an unknown
-// outcome.
+// request gets two answers. That of the new one comes before the majority's, as a rule: where two answers have come by then a read is
+// made again, and a write that one of them refused is done if the other one stored it, also a little later. A write that was refused while
+// no majority answers has an unknown outcome. What is left of that second: an answer of the new leader that is later than the majority's, by some
+// microseconds in one read of two thousand as measured, later where values or listings are long, leaves that of the old one the only one.
 //
 // With reads=lease a leader that a majority has followed, in a write too, is trusted for the next 50 ms, so that busy readers hardly ever
 // wait for that. It is sound as far as timers are: who followed an entry helps nobody else to lead for four seconds, or for 100 ms after
@@ -93,9 +97,11 @@
 //
 //   - Servers acknowledge what they have written but not synced: sync_interval is 2 minutes by default. A loss of power of the one server, or
 //     of a majority at a time, may lose acknowledged writes. sync_interval: always ends that, and costs a sync for each write.
+//   - A full bucket (max_bytes) refuses to replace entries too, and lets delete them.
 //   - The default max_payload of a server, 1 MiB, is that of a value and its headers: raise it, to 2 MiB for instance, for values of 1 MiB.
 //   - List asks the leader for all subjects under the whole parts of the prefix, once for all pages of a walk, and for the message of each key
 //     of the page, with its value: the first page of a hundred thousand keys takes a tenth of a second and 3 MB.
+//   - Do not make a bucket anew, or change its replicas, under a running driver: open it again.
 //   - Others who write into the bucket have to keep to its headers: a message without them is an entry that never expires.
 //   - A bucket with reads of replicas (allow_direct), as "nats kv add" makes them, is refused.
 package natsstore

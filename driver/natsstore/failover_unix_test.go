@@ -1,8 +1,9 @@
-//go:build unix
+//go:build unix && !race
 
 package natsstore
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -50,5 +51,20 @@ func TestFailover_HistoriesStayLegal(t *testing.T) {
 			{Name: "the leader is cut off", Strike: leading(c.Isolate), Heal: c.Heal, Lasts: strandedFor, Survived: true},
 		},
 		Recovery: electionBound,
+	})
+}
+
+// The servers are away as a whole, in each way that there is.
+func TestServersAway_AreDialedSeldom(t *testing.T) {
+	c := natstest.StartCluster(t, 3)
+	var addresses []string
+	for _, s := range c.Servers {
+		addresses = append(addresses, s.Addr())
+	}
+	historytest.Outage(t, historytest.OutageTarget{
+		Addresses: addresses,
+		Open: func(t testing.TB, addresses []string) store.Driver {
+			return openURL(t, "nats://"+strings.Join(addresses, ",")+"/"+c.Bucket+"?replicas=3")
+		},
 	})
 }

@@ -1,9 +1,11 @@
 package natsstore
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/luastore/store"
 )
@@ -67,6 +69,24 @@ func TestReads_AnsweredByTwoLeaders_AreMadeAgain(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The answer with a long value may come behind that of the majority, which asked later.
+func TestReads_AnsweredAfterTheMajority_WaitForTheirAnswer(t *testing.T) {
+	now := messageOf("$KV.b.t.k", 7, "", "now")
+	var gets atomic.Int64
+	d := replicated(t, func(came post) string {
+		if came.is("STREAM.MSG.GET") {
+			gets.Add(1)
+			return afterOthers + now
+		}
+		return ""
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if v, err := d.Get(ctx, "t:k"); string(v) != "now" || err != nil || gets.Load() != 1 {
+		t.Errorf("after %d questions: %q, %v", gets.Load(), v, err)
 	}
 }
 

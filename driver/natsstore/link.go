@@ -65,10 +65,12 @@ type request struct {
 	signs   int64 // of life of the link, when it was sent
 	reply   chan reply
 
+	expected uint64 // of a write: the message that it wants to be the last one of its subject; 0: none, or it does not care
+
+	freed bool // it has no slot, or has given it back; guarded by the lock of the link
 	// Of a poll every reply counts, and not only the first, until it is forgotten; guarded by the lock of the link.
 	poll    bool
-	freed   bool // it has given its slot back
-	answers int  // from servers that may lead
+	answers int // from servers that may lead
 }
 
 // maxReplies is how many replies to a poll are kept.
@@ -78,6 +80,11 @@ const maxReplies = 4
 type reply struct {
 	msg *nats.Msg
 	err error
+}
+
+// sendRound is send of what those who hold the slots may be waiting for: it needs none itself.
+func (l *link) sendRound(ctx context.Context, subject string, data []byte) (*request, error) {
+	return l.dispatch(ctx, &request{subject: subject, reply: make(chan reply, 1), freed: true}, nil, data)
 }
 
 // send sends a message of which one reply is wanted. Where it fails with a notSent the message surely was not sent.
@@ -93,13 +100,13 @@ func (l *link) sendPoll(ctx context.Context, subject string, header nats.Header,
 func (l *link) dispatch(ctx context.Context, r *request, header nats.Header, data []byte) (*request, error) {
 	subject := r.subject
 	size := len(data) + len(subject) + headerRoom
-	if err := l.enter(ctx, size); err != nil {
+	if err := l.enter(ctx, r, size); err != nil {
 		return nil, err
 	}
 	defer l.wire.release(size)
 	r.signs = l.wire.signs.Load()
 	if err := l.register(r); err != nil {
-		<-l.slots
+		l.leave(r)
 		return nil, err
 	}
 	err := l.conn.PublishMsg(&nats.Msg{Subject: subject, Reply: l.inbox + strconv.FormatUint(r.token, tokenBase), Header: header, Data: data})
@@ -116,15 +123,22 @@ func (l *link) dispatch(ctx context.Context, r *request, header nats.Header, dat
 	return nil, err
 }
 
-// enter waits for a slot and for room to write size bytes.
-func (l *link) enter(ctx context.Context, size int) error {
-	select {
-	case l.slots <- struct{}{}:
-	case <-ctx.Done():
-		return &notSent{l.driver.ended(ctx)}
-	case <-l.broken:
-		return &notSent{l.driver.unreachable(l.err)}
+// enter waits for a slot, if r needs one, and for room to write size bytes.
+func (l *link) enter(ctx context.Context, r *request, size int) error {
+	if !r.freed {
+		select {
+		case l.slots <- struct{}{}:
+		case <-ctx.Done():
+			return &notSent{l.driver.ended(ctx)}
+		case <-l.broken:
+			return &notSent{l.driver.unreachable(l.err)}
+		}
 	}
+	return l.reserve(ctx, r, size)
+}
+
+// reserve waits for room to write size bytes.
+func (l *link) reserve(ctx context.Context, r *request, size int) error {
 	for {
 		moved := l.wire.reserve(size)
 		if moved == nil {
@@ -134,11 +148,11 @@ func (l *link) enter(ctx context.Context, size int) error {
 		case <-moved:
 			continue
 		case <-ctx.Done():
-			<-l.slots
+			l.leave(r)
 			l.watch(l.wire.signs.Load())
 			return &notSent{l.driver.ended(ctx)}
 		case <-l.broken:
-			<-l.slots
+			l.leave(r)
 			return &notSent{l.driver.unreachable(l.err)}
 		}
 	}
@@ -169,18 +183,21 @@ func (l *link) drop(r *request) bool {
 		return false
 	}
 	delete(l.waiting, r.token)
-	if !r.freed {
-		<-l.slots
-	}
+	l.leave(r)
 	return true
 }
 
-// count counts a reply to a poll, whose slot others may have from the first one on.
-func (l *link) count(r *request, got reply) {
+// leave gives the slot of a request back, if it has one. The lock is held where others know the request.
+func (l *link) leave(r *request) {
 	if !r.freed {
 		r.freed = true
 		<-l.slots
 	}
+}
+
+// count counts a reply to a poll, whose slot others may have from the first one on.
+func (l *link) count(r *request, got reply) {
+	l.leave(r)
 	if got.err == nil && !isRefusal(got.msg) {
 		r.answers++
 	}
@@ -192,6 +209,22 @@ func (l *link) end(r *request) (answers int) {
 	defer l.mu.Unlock()
 	l.drop(r)
 	return r.answers
+}
+
+// answered reports whether a server that may lead has answered a poll.
+func (l *link) answered(r *request) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return r.answers > 0
+}
+
+// awaitAnswer waits until there is another reply to a poll, and leaves it there if it is an answer.
+func (l *link) awaitAnswer(ctx context.Context, r *request) error {
+	msg, err := l.wait(ctx, r, readPatience)
+	if err == nil && !isRefusal(msg) {
+		r.put(reply{msg: msg})
+	}
+	return err
 }
 
 // receive is called with each message that comes.

@@ -27,11 +27,15 @@ type post struct{ subject, header, data string }
 
 // Answers of a puppet that are no messages.
 const (
-	silence = "\x00silence" // nothing comes
-	hangUp  = "\x00hang up" // the connection is closed
-	nobody  = "\x00nobody"  // no responders
-	and     = "\x00and"     // between several messages
+	silence     = "\x00silence" // nothing comes
+	hangUp      = "\x00hang up" // the connection is closed
+	nobody      = "\x00nobody"  // no responders
+	and         = "\x00and"     // between several messages
+	afterOthers = "\x00after"   // before a message: it comes so late that those to later requests come first
 )
+
+// lateness is how late that is.
+const lateness = 20 * time.Millisecond
 
 // startPuppet runs a puppet. It finds a bucket that fits where answer returns "".
 func startPuppet(t testing.TB, answer func(post) string) *puppet {
@@ -94,7 +98,13 @@ func (p *puppet) serve(conn net.Conn, answer func(post) string) {
 				fmt.Fprintf(conn, "HMSG %s %s 16 16\r\nNATS/1.0 503\r\n\r\n\r\n", reply, sid)
 			default:
 				for message := range strings.SplitSeq(text, and) {
-					fmt.Fprintf(conn, "MSG %s %s %d\r\n%s\r\n", reply, sid, len(message), message)
+					text, isLate := strings.CutPrefix(message, afterOthers)
+					message = fmt.Sprintf("MSG %s %s %d\r\n%s\r\n", reply, sid, len(text), text)
+					if isLate {
+						time.AfterFunc(lateness, func() { fmt.Fprint(conn, message) })
+						continue
+					}
+					fmt.Fprint(conn, message)
 				}
 			}
 		}

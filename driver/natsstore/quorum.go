@@ -162,7 +162,7 @@ func (q *quorum) ask(ctx context.Context) (*link, error) {
 			return nil, err
 		}
 		sent := time.Now()
-		msg, err := q.driver.readOn(ctx, l, "STREAM.MSG.DELETE."+q.driver.stream, askQuorum)
+		msg, err := q.askOn(ctx, l)
 		if err == nil {
 			if err = parseRound(msg); err == nil {
 				q.follows(l, sent)
@@ -173,6 +173,15 @@ func (q *quorum) ask(ctx context.Context) (*link, error) {
 			return nil, err
 		}
 	}
+}
+
+// askOn is one try of ask.
+func (q *quorum) askOn(ctx context.Context, l *link) (*nats.Msg, error) {
+	r, err := l.sendRound(ctx, q.driver.api+"STREAM.MSG.DELETE."+q.driver.stream, askQuorum)
+	if err != nil {
+		return nil, err
+	}
+	return l.wait(ctx, r, readPatience)
 }
 
 // parseRound accepts nothing but what the leader answers when it has applied the entry.

@@ -3,6 +3,7 @@ package natsstore
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,6 +17,8 @@ const (
 	readPatience = 500 * time.Millisecond
 	// writePatienceMost is how long a write waits for its reply at most, whatever its context.
 	writePatienceMost = time.Minute
+	// otherPatience is how long it waits for the true leader's after that of an old one, which goes on for about as long.
+	otherPatience = time.Second
 	// handover is how long a call goes on asking while nobody serves the bucket, which is so for a moment when a leader hands over.
 	handover      = 500 * time.Millisecond
 	handoverPause = 20 * time.Millisecond
@@ -94,27 +97,41 @@ func (d *Driver) publishOn(ctx context.Context, l *link, m *nats.Msg) (uint64, e
 
 // submit sends a message that is to be stored.
 func (d *Driver) submit(ctx context.Context, l *link, m *nats.Msg) (*request, error) {
-	if d.quorum.needed() {
-		return l.sendPoll(ctx, m.Subject, m.Header, m.Data)
+	if !d.quorum.needed() {
+		return l.send(ctx, m.Subject, m.Header, m.Data)
 	}
-	return l.send(ctx, m.Subject, m.Header, m.Data)
+	r, err := l.sendPoll(ctx, m.Subject, m.Header, m.Data)
+	if err == nil {
+		r.expected, _ = strconv.ParseUint(m.Header.Get(headerExpected), 10, 64) // 0 where there is none
+	}
+	return r, err
 }
 
 // stored waits until the message of r, sent at begun or later, is stored.
 func (d *Driver) stored(ctx context.Context, l *link, r *request, begun time.Time) (uint64, error) {
 	defer l.forget(r)
-	msg, err := l.wait(ctx, r, writePatienceMost)
-	if err != nil {
-		return 0, err
-	}
-	sequence, err := d.parseAck(msg)
-	if err != nil && r.poll {
+	sequence, err := d.acknowledged(ctx, l, r)
+	if err != nil && r.poll && !surelyRefused(err, r.expected) {
 		sequence, err = d.settled(ctx, l, r, err)
 	}
 	if err == nil {
 		d.quorum.follows(l, begun)
 	}
 	return sequence, err
+}
+
+// acknowledged waits for an answer to r that is not surely of an old leader.
+func (d *Driver) acknowledged(ctx context.Context, l *link, r *request) (uint64, error) {
+	for patience := writePatienceMost; ; patience = otherPatience {
+		msg, err := l.wait(ctx, r, patience)
+		if err != nil {
+			return 0, err
+		}
+		sequence, err := d.parseAck(msg)
+		if !r.poll || !outdated(err, r.expected) {
+			return sequence, err
+		}
+	}
 }
 
 // checkSize refuses what the server would not take: it would end the connection.

@@ -23,12 +23,10 @@ const (
 
 // message is the message that makes an entry of a key, which expires in a moment of the leader's clock, 0 for never.
 func message(subject string, value []byte, expires int64, ttl time.Duration) *nats.Msg {
-	m := &nats.Msg{Subject: subject, Data: value}
+	m := &nats.Msg{Subject: subject, Data: value, Header: nats.Header{headerRollup: {rollupSubject}}}
 	if expires != 0 {
-		m.Header = nats.Header{
-			headerExpires: {strconv.FormatInt(expires, 10)},
-			headerTTL:     {strconv.FormatInt(seconds(ttl+reclaimAfter), 10)},
-		}
+		m.Header[headerExpires] = []string{strconv.FormatInt(expires, 10)}
+		m.Header[headerTTL] = []string{strconv.FormatInt(seconds(ttl+reclaimAfter), 10)}
 	}
 	return m
 }
@@ -40,6 +38,7 @@ func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.
 // deletion of the server after the writes of the same moment.
 func tombstone(subject string) *nats.Msg {
 	return &nats.Msg{Subject: subject, Header: nats.Header{
+		headerRollup:    {rollupSubject},
 		headerOperation: {operationDelete},
 		headerTTL:       {strconv.FormatInt(seconds(reclaimDeleted), 10)},
 	}}

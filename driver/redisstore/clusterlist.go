@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"hash/fnv"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -82,8 +83,19 @@ func parseTour(cursor string) (t tour, err error) {
 	return t, nil
 }
 
-// list returns a page of the keys of all primaries.
-func (c *cluster) list(ctx context.Context, prefix, cursor string, limit int) (store.Page, error) {
+// list returns a page of the keys of all primaries. It begins the page again where a server is given up meanwhile that was well, such as
+// one without slots that leaves the cluster.
+func (c *cluster) list(ctx context.Context, prefix, cursor string, limit int) (page store.Page, err error) {
+	for hop := range maxHops {
+		page, err = c.page(ctx, prefix, cursor, limit)
+		if !errors.Is(err, errRetired.err) || !settle(ctx, hop) {
+			break
+		}
+	}
+	return page, err
+}
+
+func (c *cluster) page(ctx context.Context, prefix, cursor string, limit int) (store.Page, error) {
 	var t tour
 	var err error
 	if cursor != "" {
@@ -251,7 +263,7 @@ var errNodes = errors.New("its answer to CLUSTER NODES is not understood")
 func (c *cluster) shape(ctx context.Context) (shape, error) {
 	var mu sync.Mutex
 	selves := map[*node]self{}
-	more := map[string]bool{}
+	more := map[string]string{} // addresses of primaries, by id
 	d := c.driver
 	ask := func(n *node) error {
 		text, err := n.read(ctx, func() rueidis.Completed { return d.build.ClusterNodes().Build() }).ToString()
@@ -266,9 +278,7 @@ func (c *cluster) shape(ctx context.Context) (shape, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		selves[n] = is
-		for _, address := range primaries {
-			more[address] = true
-		}
+		maps.Copy(more, primaries)
 		return nil
 	}
 	asked := c.primaries()
@@ -285,20 +295,19 @@ func (c *cluster) shape(ctx context.Context) (shape, error) {
 	return newShape(selves), nil
 }
 
-// others returns the nodes of primaries that were named but not asked yet.
-func (c *cluster) others(asked map[*node]self, named map[string]bool) ([]*node, error) {
-	var others []*node
-	for address := range named {
-		if slices.ContainsFunc(others, func(n *node) bool { return n.address == address }) {
-			continue
-		}
+// others returns the nodes of primaries that were named but not asked yet. They are told apart by their ids: where the cluster has
+// clients use names, or the address that they came to, CLUSTER NODES goes on to tell the servers' own, which may not be reachable.
+func (c *cluster) others(asked map[*node]self, named map[string]string) ([]*node, error) {
+	for _, is := range asked {
+		delete(named, is.id)
+	}
+	others := make([]*node, 0, len(named))
+	for _, address := range named {
 		n, err := c.nodes.at(address)
 		if err != nil {
 			return nil, c.driver.readError(context.Background(), err)
 		}
-		if _, ok := asked[n]; !ok {
-			others = append(others, n)
-		}
+		others = append(others, n)
 	}
 	return others, nil
 }
@@ -332,9 +341,10 @@ type self struct {
 	primary, moving  bool
 }
 
-// parseNodes reads the answer to CLUSTER NODES of the server at asked: what it says of itself, and where primaries are
+// parseNodes reads the answer to CLUSTER NODES of the server at asked: what it says of itself, and where other primaries are, by id
 // (https://redis.io/docs/latest/commands/cluster-nodes/).
-func parseNodes(text, asked string) (is self, primaries []string, err error) {
+func parseNodes(text, asked string) (is self, primaries map[string]string, err error) {
+	primaries = map[string]string{}
 	text = strings.TrimPrefix(text, "txt:") // the format, which RESP3 says first
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
@@ -350,7 +360,7 @@ func parseNodes(text, asked string) (is self, primaries []string, err error) {
 		}
 		away := slices.ContainsFunc(flags, func(f string) bool { return f == "fail" || f == "noaddr" || f == "handshake" })
 		if address, ok := endpoint(fields[1], asked); ok && primary && !away {
-			primaries = append(primaries, address)
+			primaries[fields[0]] = address
 		}
 	}
 	if is.id == "" {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/redis/rueidis"
@@ -232,6 +233,73 @@ func TestClusterList_SlotsMoveToANewPrimary_EveryKeyIsListed(t *testing.T) {
 	}
 	if slices.Sort(got); !slices.Equal(slices.Compact(got), keys) {
 		t.Errorf("%d keys, want %d", len(slices.Compact(got)), len(keys))
+	}
+}
+
+// startListGates starts two servers of a cluster, of which the second has the slots from split on, and returns them with a driver. CLUSTER
+// NODES of each says what nodes returns, and look sees what they are asked.
+func startListGates(t *testing.T, split int, nodes func(first, second string, asked int) string, look func(asked int, command []string)) (gates []*gate, d *Driver) {
+	t.Helper()
+	var at [2]atomic.Value
+	for i := range at {
+		at[i].Store("")
+		gates = append(gates, startGate(t, func(command []string) string {
+			look(i, command)
+			first, second := at[0].Load().(string), at[1].Load().(string)
+			switch strings.Join(command[:min(2, len(command))], " ") {
+			case "CLUSTER SLOTS":
+				host, port := hostPort(first)
+				if split == slotCount {
+					return "*1\r\n" + slotsReply(0, slotCount-1, host, port)
+				}
+				host2, port2 := hostPort(second)
+				return "*2\r\n" + slotsReply(0, split-1, host, port) + slotsReply(split, slotCount-1, host2, port2)
+			case "CLUSTER NODES":
+				return bulk(nodes(first, second, i))
+			case "SCAN 0":
+				return "*2\r\n" + bulk("0") + "*0\r\n"
+			}
+			return "*0\r\n"
+		}))
+	}
+	for i, g := range gates {
+		at[i].Store(g.addr)
+	}
+	return gates, openURL(t, "redis+cluster://"+gates[0].addr)
+}
+
+func TestClusterList_AddressesOfServersThatClientsDoNotReach_AreNotUsed(t *testing.T) {
+	t.Parallel()
+	away := refusingAddress(t)
+	_, d := startListGates(t, slotCount/2, func(_, _ string, asked int) string {
+		self := [2]string{}
+		self[asked] = "myself,"
+		return "a " + away + "@1 " + self[0] + "master - 0 0 1 connected 0-8191\nb " + away + "@1 " + self[1] + "master - 0 0 2 connected 8192-16383\n"
+	}, func(int, []string) {})
+	if _, err := d.List(testContext(t), "k:", "", 10); err != nil {
+		t.Error(err)
+	}
+	if servers := d.servers.(*cluster).nodes.inUse; len(servers) != 2 {
+		t.Errorf("%d servers are in use", len(servers))
+	}
+}
+
+func TestClusterList_ServerLeavesMeanwhile_GoesOn(t *testing.T) {
+	t.Parallel()
+	var leave sync.Once
+	var c atomic.Pointer[cluster]
+	gates, d := startListGates(t, slotCount, func(first, second string, asked int) string {
+		self := [2]string{}
+		self[asked] = "myself,"
+		return "a " + first + "@1 " + self[0] + "master - 0 0 1 connected 0-16383 [1->-x]\nb " + second + "@1 " + self[1] + "master - 0 0 2 connected\n"
+	}, func(asked int, command []string) {
+		if asked == 1 && command[0] == "CLUSTER" && command[1] == "GETKEYSINSLOT" {
+			leave.Do(func() { c.Load().nodes.keep(map[*node]bool{c.Load().owners[0].Load(): true}) })
+		}
+	})
+	c.Store(d.servers.(*cluster))
+	if _, err := d.List(testContext(t), "k:", "", 10); err != nil || gates[1].dials.Load() != 2 {
+		t.Errorf("%v; the server that left was dialed %d times", err, gates[1].dials.Load())
 	}
 }
 

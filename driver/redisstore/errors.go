@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"unique"
 
 	"github.com/redis/rueidis"
 
@@ -151,10 +150,15 @@ func (d *Driver) clusterHint() string {
 	return " (it is a node of a cluster: use a redis+cluster:// URL)"
 }
 
-// scrub takes the passwords out of a text: servers that do not know a command repeat its arguments.
+// scrub takes the passwords out of a text: servers that do not know a command repeat its arguments. The longer one goes first, as the
+// other may be a part of it.
 func (t *target) scrub(text string) string {
-	for _, secret := range []unique.Handle[string]{t.password, t.sentinelPassword} {
-		if password := secret.Value(); password != "" {
+	first, second := t.password.Value(), t.sentinelPassword.Value()
+	if len(first) < len(second) {
+		first, second = second, first
+	}
+	for _, password := range []string{first, second} {
+		if password != "" {
 			text = strings.ReplaceAll(text, password, "xxxxx")
 		}
 	}

@@ -128,7 +128,7 @@ func (ns *nodes) at(address string) (*node, error) {
 	if err != nil {
 		return nil, &notSent{ns.driver.target.unreachable(ns.name(address), err)}
 	}
-	n, err := newNode(address, &ns.driver.target, as, &ns.driver.pace)
+	n, err := newNode(address, &ns.driver.target, as, ns.driver.pace)
 	if err != nil {
 		return nil, &notSent{err}
 	}

@@ -149,7 +149,7 @@ func (n *node) connect(ctx context.Context) (*link, error) {
 func (n *node) dialOnce(a *attempt, turn time.Duration) {
 	n.awaitGone()
 	if turn > 0 {
-		pause(n.closing, turn)
+		n.pace.await(n.closing, turn)
 	}
 	err := n.wake()
 	if err == nil && n.verify != nil {

@@ -232,6 +232,17 @@ func TestOptions_OfSentinels_HideBothPasswords(t *testing.T) {
 	}
 }
 
+func TestScrub_PasswordsOfWhichOneIsAPartOfTheOther_LeavesNothingOfEither(t *testing.T) {
+	for _, o := range []Options{
+		{Password: "hunter", SentinelPassword: "hunter-and-more"}, {Password: "hunter-and-more", SentinelPassword: "hunter"},
+	} {
+		to := o.target()
+		if got := to.scrub("ERR unknown command, with args 'hunter-and-more' 'hunter'"); got != "ERR unknown command, with args 'xxxxx' 'xxxxx'" {
+			t.Error(got)
+		}
+	}
+}
+
 func TestOpener_OfEqualOptions_NamesTheSameConnection(t *testing.T) {
 	urls := []string{
 		"redis://", "redis+cluster://", "redis+cluster://a", "redis+cluster://a,b", "redis+cluster://b,a", "rediss+cluster://a", "redis+sentinel:///m",

@@ -371,6 +371,38 @@ func TestServersChange_CallsEndInTime(t *testing.T) {
 	}
 }
 
+func TestCluster_AllPrimariesWereAway_NoneWaitsForTheTurnsOfTheOthers(t *testing.T) {
+	t.Parallel()
+	const primaries = 20
+	gates, url := startClusterGates(t, 2*primaries)
+	d := openURL(t, url)
+	keys := map[*node]string{}
+	for i := 0; len(keys) < primaries; i++ {
+		key := fmt.Sprint("k:", i)
+		keys[must(d.servers.of(testContext(t), key))(t)] = key
+		must(d.Get(testContext(t), key))(t)
+	}
+	for _, g := range gates {
+		g.become(t, refuses)
+	}
+	for n, key := range keys {
+		eventually(t, "the connection is known to be broken", func() bool { return n.live.Load() == nil })
+		ctx, cancel := context.WithTimeout(testContext(t), 5*time.Millisecond)
+		d.Get(ctx, key) // it takes a turn to dial, and may leave it to others
+		cancel()
+	}
+	for _, g := range gates {
+		g.become(t, serves)
+	}
+	start := time.Now()
+	for _, key := range keys {
+		eventually(t, "the primary of "+key+" answers", func() bool { _, err := d.Get(testContext(t), key); return err == nil })
+	}
+	if took := time.Since(start); took > boundtest.Scale(2*time.Second) {
+		t.Errorf("all primaries answer after %v", took)
+	}
+}
+
 func TestPace_SpacesFailedDialsAlone(t *testing.T) {
 	var p pace
 	for range 10 {
@@ -391,5 +423,31 @@ func TestPace_SpacesFailedDialsAlone(t *testing.T) {
 	p.ended(true)
 	if wait, ok := p.take(false); wait > 0 || !ok {
 		t.Errorf("a dial after one that succeeded waits %v, %v", wait, ok)
+	}
+}
+func TestDriver_PrintedWhileItDials_IsNoRace(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, always("$1\r\nv\r\n"))
+	d := openURL(t, "redis://"+g.addr)
+	g.become(t, refuses)
+	before := g.dials.Load()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		eventually(t, "the driver dials again", func() bool {
+			if g.dials.Load() == before {
+				g.become(t, hangsUp)
+			}
+			d.Get(testContext(t), "k:1")
+			return g.dials.Load() > before+1
+		})
+	}()
+	for {
+		_ = fmt.Sprintf("%+v", d)
+		select {
+		case <-done:
+			return
+		default:
+		}
 	}
 }

@@ -95,7 +95,7 @@ type Driver struct {
 	name    string // of the servers in errors
 	build   rueidis.Builder
 	servers servers
-	pace    pace
+	pace    *pace // by pointer: printing a driver must not read what dials change
 
 	closing context.Context // ends when Close begins
 	cancel  context.CancelFunc
@@ -124,7 +124,7 @@ func open(ctx context.Context, to target) (*Driver, error) {
 	if _, err := to.tlsConfig(to.addresses()[0]); err != nil {
 		return nil, err
 	}
-	d := &Driver{target: to, name: to.name()}
+	d := &Driver{target: to, name: to.name(), pace: &pace{}}
 	d.closing, d.cancel = context.WithCancel(context.Background())
 	var err error
 	if d.servers, err = d.newServers(); err != nil {

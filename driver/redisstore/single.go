@@ -17,7 +17,7 @@ func (d *Driver) newSingle() (*single, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := newNode(d.target.Address, &d.target, as, &d.pace)
+	n, err := newNode(d.target.Address, &d.target, as, d.pace)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -158,13 +159,14 @@ e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca 127.0.0.1:30001@31001,hostname1 myself,
 
 func TestParseNodes(t *testing.T) {
 	want := self{id: "e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca", epoch: "1", slots: "0-5460 [93-<-292f8b365bb7edb5e285caf0b7e6ddc7265d2f4f]", primary: true, moving: true}
-	for asked, others := range map[string][]string{
-		"9.9.9.9:1":       {"127.0.0.1:30002", "9.9.9.9:30007", "[::1]:30008", "127.0.0.1:30010"},
-		"redis.example:1": {"127.0.0.1:30002", "redis.example:30007", "[::1]:30008", "host5:30010"},
+	const second = "67ed2db8d677e59ec4a4cefb06858cf2a1a89fa1"
+	for asked, others := range map[string]map[string]string{
+		"9.9.9.9:1":       {second: "127.0.0.1:30002", "aaaa": "9.9.9.9:30007", "bbbb": "[::1]:30008", "eeee": "127.0.0.1:30010"},
+		"redis.example:1": {second: "127.0.0.1:30002", "aaaa": "redis.example:30007", "bbbb": "[::1]:30008", "eeee": "host5:30010"},
 	} {
 		for _, text := range []string{nodesText, "txt:" + nodesText} {
 			is, primaries, err := parseNodes(text, asked)
-			if err != nil || is != want || !slices.Equal(primaries, others) {
+			if err != nil || is != want || !maps.Equal(primaries, others) {
 				t.Errorf("asked at %s: %+v, %q, %v", asked, is, primaries, err)
 			}
 		}

@@ -1,3 +1,5 @@
+//go:build !race
+
 package historytest_test
 
 import (
