@@ -56,7 +56,7 @@ func natsTable(b *testing.B, title, url, bucket string) *table {
 			return err
 		},
 		func(ctx context.Context, key string) error {
-			_, err := js.Publish(ctx, subject(key), freshValue())
+			_, err := js.PublishMsg(ctx, &nats.Msg{Subject: subject(key), Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}}, Data: freshValue()})
 			return err
 		}))
 	return t

@@ -3,6 +3,7 @@ package natsstore
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -143,6 +144,7 @@ func TestWrites_RefusedByTheOldLeaderAndStoredByTheNewOne_AreDoneOnce(t *testing
 }
 
 func TestWrites_RefusedWithoutAMajorityBehindIt_HaveAnUnknownOutcome(t *testing.T) {
+	var wait sync.WaitGroup
 	for name, refusal := range map[string]string{"another sequence": wrongLast, "busy": busyLast, "no majority": refused} {
 		for what, write := range conditional {
 			d := replicated(t, func(came post) string {
@@ -156,9 +158,12 @@ func TestWrites_RefusedWithoutAMajorityBehindIt_HaveAnUnknownOutcome(t *testing.
 				}
 				return ""
 			})
-			if _, err := write(t, d); store.Kind(err) != "unknown_outcome" {
-				t.Errorf("%s, %s: %v, want unknown outcome", what, name, err)
-			}
+			wait.Go(func() {
+				if _, err := write(t, d); store.Kind(err) != "unknown_outcome" {
+					t.Errorf("%s, %s: %v, want unknown outcome", what, name, err)
+				}
+			})
 		}
 	}
+	wait.Wait()
 }

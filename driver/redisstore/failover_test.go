@@ -1,3 +1,5 @@
+//go:build !race
+
 package redisstore
 
 import (
@@ -15,13 +17,8 @@ import (
 	"github.com/luastore/store/internal/redistest"
 )
 
-const (
-	// callBudget is the deadline of calls here: not that of a store over a network by default, 5 s, which a call that waits for a
-	// server that hangs would take.
-	callBudget = 2 * time.Second
-	// recoveryBound is how long servers that lost a primary may take until all calls succeed again.
-	recoveryBound = 15 * time.Second
-)
+// recoveryBound is how long servers that lost a primary may take until all calls succeed again.
+const recoveryBound = 15 * time.Second
 
 // recovered waits until each key was incremented again, since the call of it, and fails if that takes longer than recoveryBound.
 func (in *incrementer) recovered(t *testing.T, keys []string) {

@@ -78,32 +78,23 @@ func moveAll(t testing.TB, c *redistest.Cluster) {
 
 // The servers are away as a whole, in each way that there is.
 func TestServersAway_AreDialedSeldom(t *testing.T) {
-	t.Run("one", func(t *testing.T) {
-		server := redistest.Start(t, nil)
-		historytest.Outage(t, historytest.OutageTarget{
-			Addresses: []string{server.Addr()},
-			Open:      func(t testing.TB, addresses []string) store.Driver { return openURL(t, "redis://"+addresses[0]) },
-		})
-	})
-	t.Run("cluster", func(t *testing.T) {
-		c := redistest.StartCluster(t, 3, 0, nil) // replicas would dial, too
-		var addresses []string
-		for _, s := range c.Servers {
-			addresses = append(addresses, s.Addr())
-		}
-		historytest.Outage(t, historytest.OutageTarget{
-			Addresses: addresses,
-			Open: func(t testing.TB, addresses []string) store.Driver {
-				ports := make([]int, len(addresses))
-				for i, address := range addresses {
-					_, port, _ := net.SplitHostPort(address)
-					ports[i] = must(strconv.Atoi(port))(t)
-				}
-				c.Announce(t, ports...)
-				c.Wait(t)
-				return openURL(t, c.URL())
-			},
-			Recovery: clusterRecovery,
-		})
+	c := redistest.StartCluster(t, 3, 0, nil) // replicas would dial, too
+	var addresses []string
+	for _, s := range c.Servers {
+		addresses = append(addresses, s.Addr())
+	}
+	historytest.Outage(t, historytest.OutageTarget{
+		Addresses: addresses,
+		Open: func(t testing.TB, addresses []string) store.Driver {
+			ports := make([]int, len(addresses))
+			for i, address := range addresses {
+				_, port, _ := net.SplitHostPort(address)
+				ports[i] = must(strconv.Atoi(port))(t)
+			}
+			c.Announce(t, ports...)
+			c.Wait(t)
+			return openURL(t, c.URL())
+		},
+		Recovery: clusterRecovery,
 	})
 }

@@ -33,6 +33,10 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
+// callBudget is the deadline of calls while servers change: not that of a store over a network by default, 5 s, which a call that waits
+// for a server that hangs would take.
+const callBudget = 2 * time.Second
+
 // eventually polls until ok holds.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/luastore/store"
 	"github.com/luastore/store/internal/boundtest"
+	"github.com/luastore/store/internal/servertest"
 )
 
 // A gate is a server that can be away in several ways, and comes back at the same address.
@@ -44,7 +46,8 @@ func startGate(t testing.TB, reply func(command []string) string) *gate {
 	t.Helper()
 	g := &gate{reply: reply, conns: map[net.Conn]bool{}}
 	g.ping.Store(func() string { return "+PONG\r\n" })
-	g.addr = "127.0.0.1:0"
+	// No connection that this machine makes is given this port while nobody listens on it.
+	g.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(must(servertest.FreePort())(t)))
 	g.become(t, serves)
 	t.Cleanup(func() { g.become(t, refuses) })
 	return g
