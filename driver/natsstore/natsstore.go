@@ -185,7 +185,7 @@ func (d *Driver) consistency() string {
 	case d.target.Reads == ReadsLease:
 		return "linearizable, but for reads of up to a second after a leader that was cut off came back: they trust a leader for 50 ms after a majority followed it"
 	}
-	return "linearizable: reads are confirmed by a majority"
+	return "linearizable: reads are confirmed by a majority; for up to a second after a leader that was cut off came back two answer, and rarely the wrong one is taken"
 }
 
 // Info tells what the driver guarantees.
