@@ -135,7 +135,7 @@ func TestSecrets_AreInNoError(t *testing.T) {
 	}
 	text := ""
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
-		for _, v := range []any{d, d.Info(), d.target, only(d).live.Load(), Opener(must(ParseURL(url(p.addr)))(t)), struct{ Driver store.Driver }{d}} {
+		for _, v := range []any{d, d.Info(), d.target, Opener(must(ParseURL(url(p.addr)))(t)), struct{ Driver store.Driver }{d}} {
 			text += fmt.Sprintf(verb, v)
 		}
 	}
