@@ -27,7 +27,7 @@ deps: ## download modules, the tools of check and nats-server
 build: ## build the command: bin/luastore
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/luastore
 
-test: ## run all tests, with and without the race detector; install what they need (root, apt-get)
+test: ## run all tests, most of them with and without the race detector; install what they need (root, apt-get)
 	@bash .ci/test
 
 check: ## formatting, linters, import rules, tidy modules, builds for every platform

@@ -14,8 +14,8 @@ import (
 // tests of its own.
 var onThree = storetest.Harness{
 	Persistent: true,
-	Scale:      0.2,
-	CountScale: 0.05,
+	Scale:      0.1,
+	CountScale: 0.1,
 	CountUnits: 16,
 	Opener:     func(t testing.TB) store.Opener { return openerOf(t, natstest.SharedCluster(t).URL()) },
 }

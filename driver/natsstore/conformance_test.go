@@ -8,10 +8,12 @@ import (
 	"github.com/luastore/store/storetest"
 )
 
-// onOne gives each rule an empty bucket of the server that all tests of the package share.
+// onOne gives each rule an empty bucket of the server that all tests of the package share. A bucket takes long to make, and random
+// sequences want one each.
 var onOne = storetest.Harness{
 	Persistent: true,
-	CountScale: 0.05,
+	Scale:      0.3,
+	CountScale: 0.1,
 	Opener:     func(t testing.TB) store.Opener { return openerOf(t, natstest.Shared(t).URL()) },
 }
 

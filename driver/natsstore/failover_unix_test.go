@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	// killedFor is how long a leader is away that died: longer than the others take, as a rule, to elect another one, four to
-	// nine seconds.
-	killedFor = 10 * time.Second
+	// killedFor is how long a leader is away that died: about as long as the others take to elect another one, four to nine seconds.
+	killedFor = 8 * time.Second
 	// strandedFor is how long one is away that lives: longer than it goes on leading for all that it knows, which is ten seconds.
 	strandedFor = 13 * time.Second
 	// electionBound is how long calls may fail after the leader has: now and then a first election has no winner.
@@ -24,6 +23,7 @@ const (
 
 // The clients begin on different servers, so that one of them is always on that which is struck.
 func TestFailover_HistoriesStayLegal(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	c := natstest.StartCluster(t, 3)
 	stream := "KV_" + c.Bucket
 	struck := 0

@@ -18,6 +18,7 @@ import (
 // A server that is killed finds its messages again, but forgets which of them it dropped for want of room beside newer ones of the same
 // subject. That must not bring back what those newer ones were to replace, when these have been dropped too.
 func TestWhatWasDeletedOrReplaced_StaysSoWhenServersAreKilledAfterItWasReclaimed(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	t.Run("one", func(t *testing.T) {
 		server := natstest.Start(t, nil)
 		reclaimThenKill(t, openURL(t, server.URL()), server, func() { server.Restart(t) })

@@ -17,15 +17,15 @@ import (
 var (
 	clusterHarness = storetest.Harness{
 		Persistent: true,
-		Scale:      0.2,
+		Scale:      0.1,
 		Opener:     func(t testing.TB) store.Opener { return openerOf(t, redistest.SharedCluster(t).URL()) },
-		CountScale: 0.1,
+		CountScale: 0.2,
 	}
 	sentinelHarness = storetest.Harness{
 		Persistent: true,
-		Scale:      0.2,
+		Scale:      0.1,
 		Opener:     func(t testing.TB) store.Opener { return openerOf(t, redistest.SharedSentinel(t).URL()) },
-		CountScale: 0.1,
+		CountScale: 0.2,
 	}
 )
 

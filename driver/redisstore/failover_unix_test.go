@@ -21,6 +21,7 @@ const clusterRecovery = 15 * time.Second
 var tags = []string{"a", "b", "c", "d", "e", "f"}
 
 func TestCluster_SlotsMoveAndPrimariesFailUnderLoad(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	c := redistest.StartCluster(t, 3, 1, nil)
 	struck := 0 // the server that a fault hit
 	slot := redistest.Slot(tags[0])
