@@ -25,6 +25,4 @@ func openerOf(t testing.TB, url string) store.Opener {
 	return Opener(o)
 }
 
-func TestConformance(t *testing.T) { storetest.Run(t, onOne) }
-
 func BenchmarkConformance(b *testing.B) { storetest.Benchmark(b, onOne) }
