@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,70 +13,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/benchtest"
 	"github.com/luastore/store/internal/natstest"
 	"github.com/luastore/store/value"
 )
-
-// A contender does the same work by way of the driver or of the bare client, with a deadline as a handle sets it.
-type contender struct {
-	name string
-	op   func(ctx context.Context) error
-}
-
-// compare runs the contenders in turns, many short rounds each, and reports the operations per second of each and the median of the
-// ratios of the first to the second: a noisy machine slows both of one round alike.
-func compare(b *testing.B, callers int, contenders ...contender) {
-	const rounds, each = 15, 100 * time.Millisecond
-	rates := make([][]float64, len(contenders))
-	for b.Loop() {
-		for range rounds {
-			for i, c := range contenders {
-				rates[i] = append(rates[i], rate(b, callers, each, c.op))
-			}
-		}
-	}
-	for i, c := range contenders {
-		b.ReportMetric(median(rates[i]), c.name+"/s")
-	}
-	ratios := make([]float64, len(rates[0]))
-	for i := range ratios {
-		ratios[i] = rates[0][i] / rates[1][i]
-	}
-	b.ReportMetric(median(ratios), "ratio")
-	b.ReportMetric(0, "ns/op")
-}
-
-func median(v []float64) float64 {
-	v = slices.Clone(v)
-	slices.Sort(v)
-	return v[len(v)/2]
-}
-
-func rate(b *testing.B, callers int, d time.Duration, op func(ctx context.Context) error) float64 {
-	counts := make([]int, callers)
-	start := time.Now()
-	var wait sync.WaitGroup
-	for i := range callers {
-		wait.Go(func() {
-			for time.Since(start) < d {
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-				err := op(ctx)
-				cancel()
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				counts[i]++
-			}
-		})
-	}
-	wait.Wait()
-	total := 0
-	for _, n := range counts {
-		total += n
-	}
-	return float64(total) / time.Since(start).Seconds()
-}
 
 // A bare is the JetStream client of nats.go on the stream of a bucket, with the messages that the driver sends.
 type bare struct {
@@ -148,7 +86,7 @@ func BenchmarkBare(b *testing.B) {
 				{"setTTL", func(ctx context.Context) error { return d.Set(ctx, "b:k", v, time.Hour) }, c.setTTL},
 			} {
 				b.Run(fmt.Sprintf("%s/%s/callers=%d", on.name, pair.name, callers), func(b *testing.B) {
-					compare(b, callers, contender{"driver", pair.driver}, contender{"bare", pair.bare})
+					benchtest.Compare(b, callers, benchtest.By("driver", pair.driver), benchtest.By("bare", pair.bare))
 				})
 			}
 		}
@@ -165,7 +103,7 @@ func BenchmarkReads(b *testing.B) {
 	lease.Set(context.Background(), "b:k", []byte("v"), 0)
 	for _, callers := range []int{1, 64} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			compare(b, callers, contender{"lease", read(lease)}, contender{"quorum", read(quorum)})
+			benchtest.Compare(b, callers, benchtest.By("lease", read(lease)), benchtest.By("quorum", read(quorum)))
 		})
 	}
 }
@@ -180,9 +118,9 @@ func BenchmarkIncr(b *testing.B) {
 	c.set(context.Background())
 	for _, callers := range []int{1, 64} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			compare(b, callers,
-				contender{"driver", func(ctx context.Context) error { _, err := d.Incr(ctx, "b:n", 1, 0, 0); return err }},
-				contender{"bare", c.swap})
+			benchtest.Compare(b, callers,
+				benchtest.By("driver", func(ctx context.Context) error { _, err := d.Incr(ctx, "b:n", 1, 0, 0); return err }),
+				benchtest.By("bare", c.swap))
 		})
 	}
 }
@@ -218,28 +156,28 @@ func BenchmarkBatch(b *testing.B) {
 	}
 	d.SetMany(context.Background(), entries, 0)
 	b.Run("get", func(b *testing.B) {
-		compare(b, 1,
-			contender{"batch", func(ctx context.Context) error { _, err := d.GetMany(ctx, keys); return err }},
-			contender{"single", func(ctx context.Context) error {
+		benchtest.Compare(b, 1,
+			benchtest.By("batch", func(ctx context.Context) error { _, err := d.GetMany(ctx, keys); return err }),
+			benchtest.By("single", func(ctx context.Context) error {
 				for _, key := range keys {
 					if _, err := d.Get(ctx, key); err != nil {
 						return err
 					}
 				}
 				return nil
-			}})
+			}))
 	})
 	b.Run("set", func(b *testing.B) {
-		compare(b, 1,
-			contender{"batch", func(ctx context.Context) error { return d.SetMany(ctx, entries, 0) }},
-			contender{"single", func(ctx context.Context) error {
+		benchtest.Compare(b, 1,
+			benchtest.By("batch", func(ctx context.Context) error { return d.SetMany(ctx, entries, 0) }),
+			benchtest.By("single", func(ctx context.Context) error {
 				for _, e := range entries {
 					if err := d.Set(ctx, e.Key, e.Value, 0); err != nil {
 						return err
 					}
 				}
 				return nil
-			}})
+			}))
 	})
 }
 

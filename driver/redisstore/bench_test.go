@@ -3,79 +3,17 @@ package redisstore
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/benchtest"
 	"github.com/luastore/store/internal/redistest"
 	"github.com/luastore/store/value"
 )
-
-// A contender does the same work by way of the driver or of the bare client, with a deadline as a handle sets it.
-type contender struct {
-	name string
-	op   func(ctx context.Context) error
-}
-
-// compare runs the contenders in turns, many short rounds each, and reports the operations per second of each and the median
-// of the ratios of the first to the second: a noisy machine slows both of one round alike.
-func compare(b *testing.B, callers int, contenders ...contender) {
-	const rounds, each = 15, 100 * time.Millisecond
-	rates := make([][]float64, len(contenders))
-	for b.Loop() {
-		for range rounds {
-			for i, c := range contenders {
-				rates[i] = append(rates[i], rate(b, callers, each, c.op))
-			}
-		}
-	}
-	for i, c := range contenders {
-		b.ReportMetric(median(rates[i]), c.name+"/s")
-	}
-	ratios := make([]float64, len(rates[0]))
-	for i := range ratios {
-		ratios[i] = rates[0][i] / rates[1][i]
-	}
-	b.ReportMetric(median(ratios), "ratio")
-	b.ReportMetric(0, "ns/op")
-}
-
-func median(v []float64) float64 {
-	v = slices.Clone(v)
-	slices.Sort(v)
-	return v[len(v)/2]
-}
-
-func rate(b *testing.B, callers int, d time.Duration, op func(ctx context.Context) error) float64 {
-	counts := make([]int, callers)
-	start := time.Now()
-	var wait sync.WaitGroup
-	for i := range callers {
-		wait.Go(func() {
-			for time.Since(start) < d {
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-				err := op(ctx)
-				cancel()
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				counts[i]++
-			}
-		})
-	}
-	wait.Wait()
-	total := 0
-	for _, n := range counts {
-		total += n
-	}
-	return float64(total) / time.Since(start).Seconds()
-}
 
 // bareClient is rueidis with its defaults, without the client-side cache that nobody here asks for.
 func bareClient(b *testing.B, server *redistest.Server) rueidis.Client {
@@ -117,7 +55,7 @@ func BenchmarkBare(b *testing.B) {
 			},
 		} {
 			b.Run(fmt.Sprintf("%s/callers=%d", name, callers), func(b *testing.B) {
-				compare(b, callers, contender{"driver", pair[0]}, contender{"bare", pair[1]})
+				benchtest.Compare(b, callers, benchtest.By("driver", pair[0]), benchtest.By("bare", pair[1]))
 			})
 		}
 	}
@@ -134,28 +72,28 @@ func BenchmarkBatch(b *testing.B) {
 	d.SetMany(context.Background(), entries, 0)
 	for _, callers := range []int{1, 64} {
 		b.Run(fmt.Sprintf("get/callers=%d", callers), func(b *testing.B) {
-			compare(b, callers,
-				contender{"batch", func(ctx context.Context) error { _, err := d.GetMany(ctx, keys); return err }},
-				contender{"single", func(ctx context.Context) error {
+			benchtest.Compare(b, callers,
+				benchtest.By("batch", func(ctx context.Context) error { _, err := d.GetMany(ctx, keys); return err }),
+				benchtest.By("single", func(ctx context.Context) error {
 					for _, key := range keys {
 						if _, err := d.Get(ctx, key); err != nil {
 							return err
 						}
 					}
 					return nil
-				}})
+				}))
 		})
 		b.Run(fmt.Sprintf("set/callers=%d", callers), func(b *testing.B) {
-			compare(b, callers,
-				contender{"batch", func(ctx context.Context) error { return d.SetMany(ctx, entries, 0) }},
-				contender{"single", func(ctx context.Context) error {
+			benchtest.Compare(b, callers,
+				benchtest.By("batch", func(ctx context.Context) error { return d.SetMany(ctx, entries, 0) }),
+				benchtest.By("single", func(ctx context.Context) error {
 					for _, e := range entries {
 						if err := d.Set(ctx, e.Key, e.Value, 0); err != nil {
 							return err
 						}
 					}
 					return nil
-				}})
+				}))
 		})
 	}
 }

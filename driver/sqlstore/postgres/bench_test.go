@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,70 +11,10 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/benchtest"
 	"github.com/luastore/store/internal/pgtest"
 	"github.com/luastore/store/value"
 )
-
-// A contender does the same work by way of the driver or of pgx alone, with a deadline as a handle sets it.
-type contender struct {
-	name string
-	op   func(ctx context.Context) error
-}
-
-// compare runs the contenders in turns, many short rounds each, and reports the operations per second of each and the median
-// of the ratios of the first to the second: a noisy machine slows both of one round alike.
-func compare(b *testing.B, callers int, contenders ...contender) {
-	const rounds, each = 15, 100 * time.Millisecond
-	rates := make([][]float64, len(contenders))
-	for b.Loop() {
-		for range rounds {
-			for i, c := range contenders {
-				rates[i] = append(rates[i], rate(b, callers, each, c.op))
-			}
-		}
-	}
-	for i, c := range contenders {
-		b.ReportMetric(median(rates[i]), c.name+"/s")
-	}
-	ratios := make([]float64, len(rates[0]))
-	for i := range ratios {
-		ratios[i] = rates[0][i] / rates[1][i]
-	}
-	b.ReportMetric(median(ratios), "ratio")
-	b.ReportMetric(0, "ns/op")
-}
-
-func median(v []float64) float64 {
-	v = slices.Clone(v)
-	slices.Sort(v)
-	return v[len(v)/2]
-}
-
-func rate(b *testing.B, callers int, d time.Duration, op func(ctx context.Context) error) float64 {
-	counts := make([]int, callers)
-	start := time.Now()
-	var wait sync.WaitGroup
-	for i := range callers {
-		wait.Go(func() {
-			for time.Since(start) < d {
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-				err := op(ctx)
-				cancel()
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				counts[i]++
-			}
-		})
-	}
-	wait.Wait()
-	total := 0
-	for _, n := range counts {
-		total += n
-	}
-	return float64(total) / time.Since(start).Seconds()
-}
 
 // bareConns are connections of pgx, as many as the driver has, of which the one used last is used next. It is a cheaper pool than
 // pgx's own.
@@ -155,7 +94,7 @@ func BenchmarkBare(b *testing.B) {
 				func(ctx context.Context) error { return bare.incr(ctx, d.ask, []byte("b:o")) }},
 		} {
 			b.Run(fmt.Sprintf("%s/callers=%d", pair.name, callers), func(b *testing.B) {
-				compare(b, callers, contender{"driver", pair.ours}, contender{"bare", pair.bare})
+				benchtest.Compare(b, callers, benchtest.By("driver", pair.ours), benchtest.By("bare", pair.bare))
 			})
 		}
 	}
@@ -195,9 +134,9 @@ func BenchmarkUnprepared(b *testing.B) {
 		"incr": func(ctx context.Context, d *Driver) error { _, err := d.Incr(ctx, "b:n", 1, 0, 0); return err },
 	} {
 		b.Run(name, func(b *testing.B) {
-			compare(b, 1,
-				contender{"unprepared", func(ctx context.Context) error { return op(ctx, unprepared) }},
-				contender{"prepared", func(ctx context.Context) error { return op(ctx, prepared) }})
+			benchtest.Compare(b, 1,
+				benchtest.By("unprepared", func(ctx context.Context) error { return op(ctx, unprepared) }),
+				benchtest.By("prepared", func(ctx context.Context) error { return op(ctx, prepared) }))
 		})
 	}
 }
@@ -212,16 +151,16 @@ func BenchmarkBatch(b *testing.B) {
 	}
 	d.SetMany(context.Background(), entries, 0)
 	b.Run("get", func(b *testing.B) {
-		compare(b, 1,
-			contender{"batch", func(ctx context.Context) error { _, err := d.GetMany(ctx, keys); return err }},
-			contender{"single", func(ctx context.Context) error {
+		benchtest.Compare(b, 1,
+			benchtest.By("batch", func(ctx context.Context) error { _, err := d.GetMany(ctx, keys); return err }),
+			benchtest.By("single", func(ctx context.Context) error {
 				for _, key := range keys {
 					if _, err := d.Get(ctx, key); err != nil {
 						return err
 					}
 				}
 				return nil
-			}})
+			}))
 	})
 }
 
