@@ -24,7 +24,7 @@ const (
 
 // Ways to make sure that what a read answers is the newest, for [Options].Reads. They differ on buckets with replicas only.
 const (
-	// ReadsQuorum asks a majority of the replicas before each read, once for all that wait. It relies on no clock.
+	// ReadsQuorum asks a majority of the replicas about each read, once for all that are under way. It relies on no clock.
 	ReadsQuorum = "quorum"
 	// ReadsLease trusts the leader for 50 ms after a majority has followed it, which takes no further round trip.
 	ReadsLease = "lease"

@@ -103,11 +103,7 @@ func (d *Driver) read(ctx context.Context, key string, command func() rueidis.Co
 // connection broke under some that change nothing, reading, these are sent once more.
 func (d *Driver) many(ctx context.Context, keys []string, reading bool, command func(i int) rueidis.Completed) []rueidis.RedisResult {
 	results := make([]rueidis.RedisResult, len(keys))
-	all := make([]int, len(keys))
-	for i := range all {
-		all[i] = i
-	}
-	todo := d.groups(ctx, keys, all, results)
+	todo := d.groups(ctx, keys, results)
 	for hop := range maxHops {
 		d.sendGroups(ctx, todo, command, results)
 		todo = d.again(ctx, keys, todo, results, reading && hop == 0)
@@ -135,9 +131,9 @@ func addTo(groups []group, w way, i int) []group {
 }
 
 // groups finds the way of each key. Where there is none the result says why.
-func (d *Driver) groups(ctx context.Context, keys []string, indexes []int, results []rueidis.RedisResult) (groups []group) {
-	for _, i := range indexes {
-		n, err := d.servers.of(ctx, keys[i])
+func (d *Driver) groups(ctx context.Context, keys []string, results []rueidis.RedisResult) (groups []group) {
+	for i, key := range keys {
+		n, err := d.servers.of(ctx, key)
 		if err != nil {
 			results[i] = rueidis.NewErrorResult(err)
 			continue
@@ -166,10 +162,10 @@ func (d *Driver) again(ctx context.Context, keys []string, groups []group, resul
 
 // sendGroups sends all groups at a time.
 func (d *Driver) sendGroups(ctx context.Context, groups []group, command func(i int) rueidis.Completed, results []rueidis.RedisResult) {
-	var wait sync.WaitGroup
 	if len(groups) == 0 {
 		return
 	}
+	var wait sync.WaitGroup
 	for _, g := range groups[1:] {
 		wait.Go(func() { d.sendGroup(ctx, g, command, results) })
 	}
