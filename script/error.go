@@ -21,6 +21,8 @@ const (
 	KindSyntax  Kind = "syntax"  // the source does not compile
 	KindError   Kind = "error"   // Lua code raised an error
 	KindStopped Kind = "stopped" // the deadline passed or the context was cancelled
+	KindMemory  Kind = "memory"  // the heap grew by more than [Options].Memory
+	KindExit    Kind = "exit"    // the script called os.exit, which [GrantOS] gives
 	KindPanic   Kind = "panic"   // Go code that the script called, or the VM itself, panicked
 	KindResult  Kind = "result"  // a returned value has no Go form
 )
@@ -33,6 +35,7 @@ type Error struct {
 	Traceback string // the Lua calls that led there, innermost first; "" where there were none
 	GoStack   string // the Go calls that led to a panic, for those who mend it; else ""
 	Value     any    // what Lua raised, as [value.Unmarshal] reads it into an any; nil if it has no Go form
+	ExitCode  int    // of [KindExit]: what os.exit was given, 0 if nothing
 	Cause     error  // the Go error behind it; nil if there is none
 }
 
@@ -42,53 +45,92 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap returns Cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// A goPanic is how a panic of Go code passes through the pcall of a script, which must not hide it.
+// A goPanic is the panic of Go code that a script called. No pcall and no coroutine may hide it.
 type goPanic struct {
 	value string
-	stack string
+	stack string // of Go
+	trace string // of Lua
 }
 
-// String returns what was panicked with: gopher-lua makes it the error of a coroutine.
-func (p *goPanic) String() string { return p.value }
+// Error returns what was panicked with.
+func (p *goPanic) Error() string { return p.value }
 
-// failure turns what ended the Lua code into an error.
-func (x *execution) failure(p any) *Error {
-	var raised *lua.ApiError
-	switch p := p.(type) {
-	case *goPanic:
-		return panicError(p.value, p.stack, "")
-	case *lua.ApiError:
-		raised = p
-	default:
-		if p != callOverflow {
-			return panicError(fmt.Sprint(p), string(debug.Stack()), traceback(x.L))
+// An exit is a call of os.exit.
+type exit struct{ code int }
+
+// Error says what was asked for.
+func (e *exit) Error() string { return fmt.Sprintf("script exited with code %d", e.code) }
+
+// failure turns what ended the Lua code on a thread into an error.
+func (s *sandbox) failure(th *lua.LState, v any) *Error {
+	raised, ok := v.(*lua.ApiError)
+	switch {
+	case v == callOverflow:
+		raised = &lua.ApiError{Object: lua.LString(th.Where(0) + " stack overflow")}
+	case !ok:
+		if _, known := v.(*goPanic); !known {
+			s.panicked(th, v)
 		}
-		raised = &lua.ApiError{Object: lua.LString(x.L.Where(0) + " stack overflow"), StackTrace: traceback(x.L)}
 	}
-	if x.ctx.Err() != nil {
-		return stopped(x.ctx, raised.StackTrace)
+	if s.panic != nil {
+		return &Error{
+			Kind: KindPanic, Message: "panic in Go code called by the script: " + s.panic.value,
+			Traceback: s.panic.trace, GoStack: s.panic.stack,
+		}
 	}
-	e := &Error{
-		Kind: KindError, Message: x.describe(raised.Object), Traceback: raised.StackTrace, Value: goValue(raised.Object),
+	trace := s.trace(th)
+	if s.ctx.Err() != nil {
+		return s.stopped(trace)
 	}
-	if x.ctx.Err() != nil { // a __tostring ran into the deadline
-		return stopped(x.ctx, raised.StackTrace)
+	e := &Error{Kind: KindError, Message: s.describe(raised.Object), Traceback: trace, Value: goValue(raised.Object)}
+	if s.ctx.Err() != nil { // a __tostring ran into the deadline
+		return s.stopped(trace)
 	}
-	if x.output != nil && strings.HasSuffix(e.Message, printFailed(x.output)) {
-		e.Cause = x.output
+	if s.unwritten != nil && strings.HasSuffix(e.Message, printFailed(s.unwritten)) {
+		e.Cause = s.unwritten
 	}
 	return e
 }
 
-func panicError(text, stack, trace string) *Error {
-	return &Error{Kind: KindPanic, Message: "panic in Go code called by the script: " + text, Traceback: trace, GoStack: stack}
+// setupFailed is a panic of [Options].Setup.
+func setupFailed(v any) *Error {
+	if raised, ok := v.(*lua.ApiError); ok {
+		return &Error{Kind: KindError, Message: "set up the Lua state: " + raised.Object.String()}
+	}
+	return &Error{Kind: KindPanic, Message: fmt.Sprint("panic in Go code that sets up the Lua state: ", v), GoStack: string(debug.Stack())}
+}
+
+// trace returns the Lua calls that led to the failure of a thread.
+func (s *sandbox) trace(th *lua.LState) string {
+	for inner := s.raised; inner != nil; inner = inner.Parent {
+		if inner == th {
+			return traceback(s.raised)
+		}
+	}
+	return traceback(th)
+}
+
+// exited says that the script called os.exit.
+func (s *sandbox) exited() *Error {
+	return &Error{Kind: KindExit, Message: s.exit.Error(), ExitCode: s.exit.code}
+}
+
+// stopped says why the unit of a sandbox ended before its code.
+func (s *sandbox) stopped(trace string) *Error {
+	if s.exit != nil {
+		return s.exited()
+	}
+	return stopped(s.ctx, trace)
 }
 
 // stopped says why a context ended.
 func stopped(ctx context.Context, trace string) *Error {
 	cause := context.Cause(ctx)
-	why := cause.Error()
+	kind, why := KindStopped, cause.Error()
+	var memory *errMemory
 	switch {
+	case errors.As(cause, &memory):
+		kind = KindMemory
 	case why != ctx.Err().Error():
 		cause = errors.Join(cause, ctx.Err())
 	case errors.Is(cause, context.DeadlineExceeded):
@@ -96,20 +138,29 @@ func stopped(ctx context.Context, trace string) *Error {
 	default:
 		why = "canceled"
 	}
-	return &Error{Kind: KindStopped, Message: "script stopped: " + why, Traceback: trace, Cause: cause}
+	return &Error{Kind: kind, Message: "script stopped: " + why, Traceback: trace, Cause: cause}
 }
 
 // describe returns an error value as people read it. A table tells by its __tostring, Lua code that may fail in turn.
-func (x *execution) describe(v lua.LValue) (text string) {
+func (s *sandbox) describe(v lua.LValue) (text string) {
 	text = fmt.Sprintf("(error object is a %s value)", v.Type())
-	defer func() { _ = recover() }()
 	switch v.Type() {
 	case lua.LTString, lua.LTNumber:
-		text = v.String()
-	default:
-		if x.L.GetMetaField(v, "__tostring") != lua.LNil {
-			text = x.L.ToStringMeta(v).String()
-		}
+		return v.String()
+	}
+	th := s.newThread()
+	th.SetContext(s.ctx)
+	if th.GetMetaField(v, "__tostring") == lua.LNil {
+		return text
+	}
+	th.Push(th.NewFunction(func(L *lua.LState) int {
+		L.Push(L.ToStringMeta(L.Get(1)))
+		return 1
+	}))
+	th.Push(v)
+	defer func() { _ = recover() }() // a panic of Go code is no worse than an error here
+	if raised := s.call(th, 1); raised == nil {
+		text = th.Get(-1).String()
 	}
 	return text
 }

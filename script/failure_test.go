@@ -83,7 +83,7 @@ const opens = `
 		assert(s:set("key:" .. i, i))
 	end
 	local co = coroutine.wrap(function() store.get("other") coroutine.yield() end)
-	co()
+	co();
 `
 
 func TestRun_HoweverItEnds_NothingIsLeft(t *testing.T) {

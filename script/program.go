@@ -14,8 +14,10 @@ const MaxSource = 1 << 20
 
 // A Program is compiled Lua source. It does not change: any number of runners and units may use it at once.
 type Program struct {
-	name  string
-	proto *lua.FunctionProto
+	name     string
+	proto    *lua.FunctionProto
+	assigned []string // names of globals that it may assign, sorted
+	escapes  []string // names of globals that it uses otherwise than to read a field of, sorted
 }
 
 // Compile translates Lua source. The name, usually the path of the file, stands in error messages and is the name of the units
@@ -34,15 +36,24 @@ func Compile(name, source string) (p *Program, err error) {
 	if strings.HasPrefix(source, "#") {
 		source = "--" + source
 	}
+	if err := checkNesting(name, source); err != nil {
+		return nil, err
+	}
 	chunk, err := parse.Parse(strings.NewReader(source), name)
 	if err != nil {
 		return nil, explainSyntax(name, err)
 	}
-	proto, err := lua.Compile(chunk, name)
-	if err != nil {
+	p = &Program{name: name}
+	if p.assigned, p.escapes, err = rewrite(name, chunk); err != nil {
+		return nil, err
+	}
+	if p.proto, err = lua.Compile(chunk, name); err != nil {
 		return nil, explainSyntax(name, err)
 	}
-	return &Program{name: name, proto: proto}, nil
+	if err := finish(p.proto); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // Name returns the name that the program was compiled under.
@@ -61,7 +72,7 @@ func explainSyntax(name string, err error) error {
 		if unparsed.Pos.Line == parse.EOF {
 			return syntaxError("%s: %s at the end of the file", name, what)
 		}
-		return syntaxError("%s:%d: %s near %q", name, unparsed.Pos.Line, what, unparsed.Token)
+		return syntaxError("%s:%d: %s near %q", name, unparsed.Pos.Line, what, excerpt(unparsed.Token))
 	case errors.As(err, &uncompiled):
 		return syntaxError("%s:%d: %s", name, uncompiled.Line, uncompiled.Message)
 	}

@@ -91,41 +91,87 @@ func (m *modules) cannotRead(file string, err error) error {
 	return fmt.Errorf("cannot read module file %s: %w", path.Join(m.dir, file), err)
 }
 
-// require is that of Lua: it runs a module once for each state and returns what it returned, or true.
-func (x *execution) require(L *lua.LState) int {
+// require is that of Lua: it runs a module once for each unit and returns what it returned, or true.
+func (s *sandbox) require(L *lua.LState) int {
 	name := L.CheckString(1)
-	if v := x.loaded.RawGetString(name); lua.LVAsBool(v) {
+	if v := s.loadedModule(name); lua.LVAsBool(v) {
 		L.Push(v)
 		return 1
 	}
-	if i := slices.Index(x.loading, name); i >= 0 {
-		L.RaiseError("modules require each other: %s", strings.Join(slices.Concat(x.loading[i:], []string{name}), " → "))
+	if i := slices.Index(s.loading, name); i >= 0 {
+		L.RaiseError("modules require each other: %s", strings.Join(slices.Concat(s.loading[i:], []string{name}), " → "))
 	}
-	loader := x.loader(L, name)
-	x.loading = append(x.loading, name)
-	defer func() { x.loading = x.loading[:len(x.loading)-1] }()
+	loader := s.loader(L, name)
+	depth := len(s.loading)
+	s.loading = append(s.loading, name)
+	defer func() { s.loading = s.loading[:depth] }()
 	L.Push(loader)
 	L.Push(lua.LString(name))
 	L.Call(1, 1)
 	v := L.Get(-1)
 	if v == lua.LNil {
-		if v = x.loaded.RawGetString(name); v == lua.LNil {
+		if v = s.loadedModule(name); v == lua.LNil {
 			v = lua.LTrue
 		}
 	}
-	x.loaded.RawSetString(name, v)
+	s.setLoaded(name, v)
 	L.Push(v)
 	return 1
 }
 
+// loadedModule returns the module of a name, nil if it was not loaded.
+func (s *sandbox) loadedModule(name string) lua.LValue {
+	if slices.Contains(special, name) {
+		s.placeAll()
+	}
+	if s.pkg != nil {
+		return s.pkg.loaded.RawGetString(name)
+	}
+	for _, m := range s.required {
+		if m.name == name {
+			return m.value
+		}
+	}
+	if name == storeModule {
+		return s.store
+	}
+	v := s.loaded.RawGetString(name)
+	if t, ok := v.(*lua.LTable); ok {
+		s.own(name)
+		return s.copy(t)
+	}
+	return v
+}
+
+// setLoaded keeps a module for the rest of the unit.
+func (s *sandbox) setLoaded(name string, v lua.LValue) {
+	if s.pkg != nil {
+		s.pkg.loaded.RawSetString(name, v)
+		return
+	}
+	s.required = append(s.required, module{name, v})
+}
+
 // loader returns what loads a module: a function of package.preload, or the file.
-func (x *execution) loader(L *lua.LState, name string) lua.LValue {
-	if fn := x.preload.RawGetString(name); fn != lua.LNil {
+func (s *sandbox) loader(L *lua.LState, name string) lua.LValue {
+	preload := s.preload
+	if s.pkg != nil {
+		preload = s.pkg.preload
+	}
+	if fn := preload.RawGetString(name); fn != lua.LNil {
 		return fn
 	}
-	p, err := x.r.modules.find(name)
+	p, err := s.r.modules.find(name)
 	if err != nil {
 		L.RaiseError("%s", strings.ReplaceAll(err.Error(), "\n", " "))
 	}
-	return L.NewFunctionFromProto(p.proto)
+	return s.load(L, p)
+}
+
+// load returns the main function of a program for this unit.
+func (s *sandbox) load(L *lua.LState, p *Program) *lua.LFunction {
+	s.admit(p)
+	fn := L.NewFunctionFromProto(p.proto)
+	fn.Env = s.env
+	return fn
 }

@@ -48,14 +48,17 @@ func encodeArguments(args []any, limits value.Limits) ([][]byte, error) {
 }
 
 // arguments returns the arguments as Lua values.
-func (x *execution) arguments(encoded [][]byte) ([]lua.LValue, error) {
+func (s *sandbox) arguments(encoded [][]byte) ([]lua.LValue, error) {
+	if len(encoded) == 0 {
+		return nil, nil
+	}
 	args := make([]lua.LValue, len(encoded))
 	for i, b := range encoded {
 		args[i] = lua.LNil
 		if b == nil {
 			continue
 		}
-		v, err := storelua.Decode(x.L, b, x.r.limits)
+		v, err := storelua.Decode(s.L, b, s.r.limits)
 		if err != nil {
 			return nil, store.Errorf(store.ErrInvalid, "argument %d: %w", i+1, err)
 		}
@@ -64,16 +67,19 @@ func (x *execution) arguments(encoded [][]byte) ([]lua.LValue, error) {
 	return args, nil
 }
 
-// results takes the returned values off the stack.
-func (x *execution) results(name string) (Results, error) {
-	n := x.L.GetTop()
+// results returns the values on the stack of a thread.
+func (s *sandbox) results(th *lua.LState, name string) (Results, error) {
+	n := th.GetTop()
+	if n == 0 {
+		return nil, nil
+	}
 	results := make(Results, n)
 	for i := range n {
-		v := x.L.Get(i + 1)
+		v := th.Get(i + 1)
 		if v == lua.LNil {
 			continue
 		}
-		b, err := storelua.Encode(v, x.r.limits)
+		b, err := storelua.Encode(v, s.r.limits)
 		if err != nil {
 			return nil, &Error{Kind: KindResult, Message: fmt.Sprintf("%s: result %d: %v", name, i+1, err), Cause: err}
 		}

@@ -2,8 +2,11 @@ package script
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"sync"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -12,25 +15,40 @@ import (
 	"github.com/luastore/store/value"
 )
 
-// DefaultTimeout bounds a unit where [Options] say nothing.
-const DefaultTimeout = 30 * time.Second
+// The bounds of a unit where [Options] say nothing.
+const (
+	DefaultTimeout = 30 * time.Second
+	DefaultMemory  = 128 << 20 // bytes
+	DefaultOutput  = 1 << 20   // bytes
+)
 
 // Options configure a [Runner]. Nil means the defaults.
 type Options struct {
 	// Timeout bounds each unit; the deadline of the context holds besides. Default: [DefaultTimeout]. Negative: no bound but
 	// the context.
 	Timeout time.Duration
-	// Stdout gets what scripts print, each line in one Write. It must be safe for concurrent use if units run at once. An
-	// error from it is raised in the script. Default: discarded.
+	// Memory bounds by how many bytes the heap of the process may grow while a unit runs. What can be collected does not count.
+	// It is looked at a thousand times a second, and before each string of a megabyte or more. Go does not tell whose
+	// an object is: a unit that ran all the while in which others, or the host, grew the heap by that much ends too. Give
+	// hosts that keep much more while scripts wait a larger bound. Default: [DefaultMemory]. Negative: no bound.
+	Memory int64
+	// Output bounds how many bytes each unit prints; print fails beyond. Default: [DefaultOutput]. Negative: no bound.
+	Output int64
+	// Stdout gets what scripts print, each line in one Write, one after the other. An error from it is raised in the script. A
+	// write that does not return holds up what prints after it; units end at their deadline all the same. Default:
+	// discarded.
 	Stdout io.Writer
 	// Modules holds the Lua files that scripts may require. For a folder on disk take [os.Root.FS], which lets no symbolic
 	// link lead outside; os.DirFS does not keep them in. Default: no files.
 	Modules fs.FS
 	// ModulesName is put before the paths of modules in error messages, such as the path of the folder. Default: nothing.
 	ModulesName string
-	// Setup adds the host's own functions to a Lua state before a script runs in it. It may be called once for several units
-	// that run one after the other, so what it adds must keep nothing of one unit: functions find the unit's context in
-	// L.Context(). A function that panics ends the unit, as [KindPanic], also through a pcall of the script; inside a
+	// Grants open what scripts do not have by default. Default: nothing.
+	Grants []Grant
+	// Setup adds the host's own functions to a Lua state before a script runs in it. It is called once for many units that run
+	// one after the other. Each unit gets the globals that Setup leaves, tables as copies; so nothing that a script does to
+	// them is seen by the next. What a function of the host keeps is the host's to guard: functions find the unit's context
+	// in L.Context(). A function that panics ends the unit, as [KindPanic], also through a pcall of the script; inside a
 	// coroutine gopher-lua makes the panic a Lua error of that coroutine. Default: nothing is added.
 	Setup func(L *lua.LState)
 	// Limits bound each argument and each result. Default: those of package value.
@@ -38,14 +56,18 @@ type Options struct {
 }
 
 // A Runner runs programs as units of work of one registry. Its methods are safe for concurrent use. It holds nothing that must
-// be closed.
+// be closed: it keeps Lua states for reuse, as many as units have run at once, until the garbage collector takes them.
 type Runner struct {
-	reg     *store.Registry
-	timeout time.Duration
-	stdout  io.Writer
-	modules modules
-	setup   func(L *lua.LState)
-	limits  value.Limits
+	reg       *store.Registry
+	timeout   time.Duration
+	printable int64   // bytes that a unit may print; 0 is no bound
+	output    *output // nil where it is discarded
+	modules   modules
+	grants    []Grant
+	setup     func(L *lua.LState)
+	limits    value.Limits
+	meters    meters
+	sandboxes sync.Pool // of *sandbox
 }
 
 // New returns a Runner over the stores of reg, which the caller closes.
@@ -54,16 +76,29 @@ func New(reg *store.Registry, o *Options) *Runner {
 		o = &Options{}
 	}
 	r := &Runner{
-		reg: reg, timeout: o.Timeout, stdout: o.Stdout, setup: o.Setup, limits: o.Limits,
-		modules: modules{files: o.Modules, dir: o.ModulesName, programs: map[string]*Program{}},
+		reg: reg, timeout: o.Timeout, setup: o.Setup, limits: o.Limits, grants: slices.Clone(o.Grants),
+		modules:   modules{files: o.Modules, dir: o.ModulesName, programs: map[string]*Program{}},
+		printable: bound(o.Output, DefaultOutput),
+		meters:    meters{limit: bound(o.Memory, DefaultMemory)},
 	}
 	if r.timeout == 0 {
 		r.timeout = DefaultTimeout
 	}
-	if r.stdout == nil {
-		r.stdout = io.Discard
+	if o.Stdout != nil {
+		r.output = newOutput(o.Stdout)
 	}
 	return r
+}
+
+// bound returns an option as it holds: 0 for none.
+func bound(n, otherwise int64) int64 {
+	switch {
+	case n == 0:
+		return otherwise
+	case n < 0:
+		return 0
+	}
+	return n
 }
 
 // Run runs a program as one unit and returns what it returned. The arguments, Go values as [value.Marshal] takes them or nil,
@@ -88,23 +123,66 @@ func (r *Runner) unit(ctx context.Context, p *Program, args []any, count int) (r
 	}
 	if r.timeout > 0 {
 		var cancel context.CancelFunc
-		passed := store.Errorf(context.DeadlineExceeded, "deadline of %v passed", r.timeout)
-		ctx, cancel = context.WithTimeoutCause(ctx, r.timeout, passed)
+		ctx, cancel = context.WithTimeoutCause(ctx, r.timeout, passed(r.timeout))
 		defer cancel()
 	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	err = r.reg.DoNamed(ctx, p.name, func(ctx context.Context) (err error) {
-		if ctx.Err() != nil {
-			return stopped(ctx, "")
-		}
-		x := newExecution(ctx, r)
-		defer x.L.Close()
-		results, err = x.run(p, encoded, count)
+		results, err = r.sandboxed(ctx, stop, p, encoded, count)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return results, nil
+}
+
+// passed is why a unit ends at its deadline.
+type passed time.Duration
+
+// Error names the deadline.
+func (p passed) Error() string { return fmt.Sprintf("deadline of %v passed", time.Duration(p)) }
+
+// Unwrap returns [context.DeadlineExceeded].
+func (p passed) Unwrap() error { return context.DeadlineExceeded }
+
+// sandboxed runs a program in a Lua state, which is kept if it is as good as new then.
+func (r *Runner) sandboxed(
+	ctx context.Context, stop context.CancelCauseFunc, p *Program, encoded [][]byte, count int,
+) (results Results, err error) {
+	if ctx.Err() != nil {
+		return nil, stopped(ctx, "")
+	}
+	m := r.meters.begin(stop)
+	defer m.end()
+	s, err := r.sandbox(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	args, err := s.begin(unit{ctx: ctx, stop: stop, meter: m, program: p}, encoded)
+	if err != nil {
+		return nil, err
+	}
+	results, err = s.run(p, args, count)
+	if s.end() {
+		r.sandboxes.Put(s)
+	}
+	return results, err
+}
+
+// sandbox returns one that is free, or a new one. A panic of Setup is an error.
+func (r *Runner) sandbox(ctx context.Context) (s *sandbox, err error) {
+	if s, ok := r.sandboxes.Get().(*sandbox); ok {
+		return s, nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = setupFailed(v)
+		}
+	}()
+	return newSandbox(ctx, r), nil
 }
 
 // LimitArrays makes Lua tables keep integer keys above n in their hash part. As it is, gopher-lua allocates an array up to the

@@ -1,0 +1,134 @@
+package script
+
+import (
+	"crypto/rand"
+	"slices"
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// OP_CONCAT makes strings as long as a script asks for: five times s = s..s.. of 250 operands is a terabyte. So the rewriter
+// makes each chain of the operator a call of one of these functions, which hold no state: programs share them.
+var (
+	concatFunction     = &lua.LFunction{IsG: true, GFunction: concat}
+	concatListFunction = &lua.LFunction{IsG: true, GFunction: concatList}
+)
+
+// The constants that stand for the functions until the compiler is done. No source can hold them, as nobody can guess them.
+var (
+	concatName     = rand.Text()
+	concatListName = rand.Text()
+)
+
+// concatUnasked is how long a string becomes, in bytes, before the guard is asked.
+const concatUnasked = 64 << 10
+
+// guardKey is the key of a state's guard in its context.
+type guardKey struct{}
+
+// guardOf returns the guard of a state, nil where there is none.
+func guardOf(L *lua.LState) *guard {
+	ctx := L.Context()
+	if ctx == nil {
+		return nil
+	}
+	g, _ := ctx.Value(guardKey{}).(*guard)
+	return g
+}
+
+// roomToConcat raises unless a string of n bytes may be made.
+func roomToConcat(L *lua.LState, n int) {
+	if n <= concatUnasked {
+		return
+	}
+	if g := guardOf(L); g != nil {
+		g.room(L, n)
+	} else if n > MaxString {
+		L.RaiseError("string longer than %d bytes", MaxString)
+	}
+}
+
+// concat is the operator: it joins its arguments.
+func concat(L *lua.LState) int {
+	n := L.GetTop()
+	if n == 2 {
+		if joined, ok := concatPair(L, L.Get(1), L.Get(2)); ok {
+			L.Push(joined)
+			return 1
+		}
+	}
+	L.Push(concatAll(L, n))
+	return 1
+}
+
+// concatList is concat for chains longer than the registers of a function: it takes a table of the operands, and how many.
+func concatList(L *lua.LState) int {
+	operands, n := L.CheckTable(1), L.CheckInt(2)
+	L.SetTop(0)
+	for i := 1; i <= n; i++ {
+		L.Push(operands.RawGetInt(i))
+	}
+	L.Push(concatAll(L, n))
+	return 1
+}
+
+// concatPair joins two strings or numbers, the usual case.
+func concatPair(L *lua.LState, left, right lua.LValue) (joined lua.LString, ok bool) {
+	if !lua.LVCanConvToString(left) || !lua.LVCanConvToString(right) {
+		return "", false
+	}
+	l, r := lua.LVAsString(left), lua.LVAsString(right)
+	roomToConcat(L, len(l)+len(r))
+	return lua.LString(l + r), true
+}
+
+// concatAll joins the first n values of the stack from the right, as the operator does: as many strings and numbers at once as
+// there are, and what is neither by its metamethod.
+func concatAll(L *lua.LState, n int) lua.LValue {
+	right := L.Get(n)
+	for n--; n > 0; {
+		left := L.Get(n)
+		if lua.LVCanConvToString(left) && lua.LVCanConvToString(right) {
+			right, n = concatStrings(L, n, right)
+			continue
+		}
+		right = concatMeta(L, left, right)
+		n--
+	}
+	return right
+}
+
+// concatStrings joins the strings and numbers that end at place n of the stack with the one to the right of them. It returns the
+// place before them.
+func concatStrings(L *lua.LState, n int, right lua.LValue) (joined lua.LString, rest int) {
+	var few [16]string
+	parts := append(few[:0], lua.LVAsString(right))
+	size := len(parts[0])
+	for ; n > 0 && lua.LVCanConvToString(L.Get(n)); n-- {
+		part := lua.LVAsString(L.Get(n))
+		parts = append(parts, part)
+		size += len(part)
+	}
+	roomToConcat(L, size)
+	slices.Reverse(parts)
+	return lua.LString(strings.Join(parts, "")), n
+}
+
+// concatMeta joins two values by the metamethod of the left, or of the right if that has none.
+func concatMeta(L *lua.LState, left, right lua.LValue) lua.LValue {
+	meta := L.GetMetaField(left, "__concat")
+	if meta == lua.LNil {
+		meta = L.GetMetaField(right, "__concat")
+	}
+	if meta.Type() != lua.LTFunction {
+		L.RaiseError("cannot perform concat operation between %v and %v", left.Type(), right.Type())
+	}
+	L.Push(meta)
+	L.Push(left)
+	L.Push(right)
+	L.Call(2, 1)
+	joined := L.Get(-1)
+	L.Pop(1)
+	return joined
+}

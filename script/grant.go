@@ -1,0 +1,35 @@
+package script
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Grant opens to scripts what they do not have by default. What it opens is not bounded: a deadline does not end a call of
+// io.read or os.execute that waits.
+type Grant string
+
+// The grants.
+const (
+	GrantIO    Grant = "io"    // the library io, dofile and loadfile: all files, and processes by io.popen
+	GrantOS    Grant = "os"    // the whole library os: processes, files, the environment; os.exit ends the unit with [KindExit]
+	GrantLoad  Grant = "load"  // load and loadstring, under the limits of [Compile]
+	GrantDebug Grant = "debug" // the library debug, which reaches what is hidden from scripts otherwise
+)
+
+// Grants are all that there are.
+var grants = []Grant{GrantIO, GrantOS, GrantLoad, GrantDebug}
+
+// ParseGrants reads grants that are separated by commas, such as "io,os". The error names those that there are.
+func ParseGrants(list string) ([]Grant, error) {
+	var parsed []Grant
+	for name := range strings.SplitSeq(list, ",") {
+		g := Grant(strings.TrimSpace(name))
+		if !slices.Contains(grants, g) {
+			return nil, fmt.Errorf("no grant %q: want some of io, os, load, debug, separated by commas", name)
+		}
+		parsed = append(parsed, g)
+	}
+	return parsed, nil
+}

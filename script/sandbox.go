@@ -1,0 +1,157 @@
+package script
+
+import (
+	"context"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/luastore/store/storelua"
+)
+
+// A sandbox is one Lua state and what keeps the code in it within bounds. It runs one unit after another, each with globals of its own,
+// and is thrown away after one that may have left something.
+type sandbox struct {
+	guard
+	r *Runner
+	L *lua.LState // holds what all threads share; no script runs on it
+
+	template               // what each unit begins with
+	threads  []*lua.LState // free ones
+	isolated bool          // of no use to a second unit
+
+	// Of the unit.
+	globals
+	clock     clock
+	random    randomness
+	stop      context.CancelCauseFunc
+	raised    *lua.LState // the thread that raised last
+	unwritten error       // why print failed
+	printed   int64       // bytes
+	panic     *goPanic    // of Go code, which ends the unit
+	exit      *exit       // by os.exit, which does as well
+
+	// What is inside each other now.
+	nested int           // threads that wait for another
+	frames int           // their calls
+	co     *lua.LState   // the coroutine that runs, nil for none
+	chain  []*lua.LState // those that run or wait for one that they resumed
+	alive  int           // coroutines that have not ended
+}
+
+// newSandbox makes a sandbox for a runner. The unit whose context it gets may then begin.
+func newSandbox(ctx context.Context, r *Runner) *sandbox {
+	s := &sandbox{r: r, L: lua.NewState(stateOptions)}
+	s.L.Panic = s.raise
+	s.L.SetContext(ctx)
+	s.guard.ctx = ctx
+	s.openLibraries()
+	storelua.Preload(s.L)
+	if r.setup != nil {
+		r.setup(s.L)
+	}
+	s.learn()
+	s.L.SetTop(0)
+	return s
+}
+
+// slow is how long a unit takes after which its threads are not kept: some may have grown.
+const slow = time.Millisecond
+
+// A unit is what a sandbox runs next.
+type unit struct {
+	ctx     context.Context
+	stop    context.CancelCauseFunc
+	meter   *meter
+	program *Program
+}
+
+// begin gives the state to a unit and returns its arguments as Lua values.
+func (s *sandbox) begin(u unit, encoded [][]byte) ([]lua.LValue, error) {
+	s.guard.ctx = &unitContext{u.ctx, u.ctx.Done(), &s.guard}
+	s.guard.meter, s.stop = u.meter, u.stop
+	s.clock.began = time.Now()
+	s.L.SetContext(s.guard.ctx)
+	args, err := s.arguments(encoded)
+	if err != nil {
+		return nil, err
+	}
+	s.freshGlobals(u.program, args)
+	return args, nil
+}
+
+// end takes the state back, and reports whether another unit may have it.
+func (s *sandbox) end() bool {
+	kept := s.alive == 0 && s.panic == nil && s.exit == nil && !s.isolated && s.guard.ctx.Err() == nil
+	if !kept {
+		return false
+	}
+	if time.Since(s.clock.began) > slow {
+		clear(s.threads)
+		s.threads = s.threads[:0]
+	}
+	for _, th := range s.threads {
+		th.SetContext(context.Background())
+	}
+	s.random.reset()
+	s.forgetGlobals()
+	s.guard, s.stop = guard{ctx: context.Background()}, nil
+	s.L.SetContext(context.Background())
+	s.raised, s.unwritten, s.printed = nil, nil, 0
+	return true
+}
+
+// close removes the temporary files of a state that could have some. A state without needs no closing: its memory goes by itself, and
+// sooner, as closing would hand the stack to a pool.
+func (s *sandbox) close() {
+	if s.isolated {
+		s.L.Close()
+	}
+}
+
+// run runs the program of a unit and returns count results.
+func (s *sandbox) run(p *Program, args []lua.LValue, count int) (results Results, err error) {
+	th := s.thread(s.L)
+	th.G.CurrentThread = th
+	defer func() {
+		if v := recover(); v != nil {
+			results, err = nil, s.failure(th, v)
+		}
+	}()
+	th.Push(th.NewFunctionFromProto(p.proto))
+	for _, arg := range args {
+		th.Push(arg)
+	}
+	th.Call(len(args), count)
+	if s.panic != nil { // a coroutine made it a Lua error
+		panic(s.panic)
+	}
+	if s.exit != nil {
+		return nil, s.exited()
+	}
+	if results, err = s.results(th, p.name); err != nil {
+		return nil, err
+	}
+	th.SetTop(0)
+	s.threads = append(s.threads, th)
+	return results, nil
+}
+
+// A unitContext is the context of a unit in its Lua state. It answers Done without walking the chain of contexts below it: Lua asks
+// once for each instruction.
+type unitContext struct {
+	context.Context
+	done  <-chan struct{}
+	guard *guard
+}
+
+// Done returns the channel of the context below.
+func (c *unitContext) Done() <-chan struct{} { return c.done }
+
+// Value returns the guard of the state or what the context below has.
+func (c *unitContext) Value(key any) any {
+	if key == (guardKey{}) {
+		return c.guard
+	}
+	return c.Context.Value(key)
+}

@@ -1,0 +1,196 @@
+package script
+
+import (
+	"math"
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// pieceBytes is how many bytes simple loops in Go work on between two polls.
+const pieceBytes = 1 << 16
+
+// maxValues bounds how many values one call may return.
+const maxValues = 500_000
+
+// keptScratch is the largest scratch buffer that is kept from one call to the next.
+const keptScratch = 1 << 16
+
+// A stringLibrary is the string library of one Lua state. It is that of Lua 5.1 to the letter of its results and errors, on bytes,
+// but for what is said at its functions. Every loop polls, and every new string asks for room.
+//
+// It keeps from one call to the next what calls work with and no script can see: room for results, and matchers with the sets of
+// their last pattern.
+type stringLibrary struct {
+	guard    *guard
+	scratch  []byte // room for results
+	matchers []*stringMatcher
+}
+
+// stringFunctions returns the functions of the string library but dump.
+func stringFunctions(g *guard) map[string]lua.LGFunction {
+	l := &stringLibrary{guard: g}
+	return map[string]lua.LGFunction{
+		"byte": l.byte, "char": l.char, "find": l.find, "format": l.format, "gfind": l.gmatch, "gmatch": l.gmatch, "gsub": l.gsub,
+		"len": l.len, "lower": l.lower, "match": l.match, "rep": l.rep, "reverse": l.reverse, "sub": l.sub, "upper": l.upper,
+	}
+}
+
+func (l *stringLibrary) len(L *lua.LState) int {
+	L.Push(lua.LNumber(len(checkString(L, 1, "len"))))
+	return 1
+}
+
+func (l *stringLibrary) sub(L *lua.LState) int {
+	s := checkString(L, 1, "sub")
+	start, end := fromStart(cInt(L, 2, "sub"), len(s)), fromStart(cIntOr(L, 3, "sub", -1), len(s))
+	start, end = max(start, 1), min(end, len(s))
+	if start > end {
+		L.Push(lua.LString(""))
+		return 1
+	}
+	L.Push(lua.LString(s[start-1 : end]))
+	return 1
+}
+
+// fromStart returns a position in a string of n bytes, counted from 1, where a negative one was counted from the end.
+func fromStart(position, n int) int {
+	if position < 0 {
+		position += n + 1
+	}
+	return max(position, 0)
+}
+
+// byteValues are the numbers of all bytes, made once.
+var byteValues = func() (values [256]lua.LValue) {
+	for c := range values {
+		values[c] = lua.LNumber(c)
+	}
+	return values
+}()
+
+func (l *stringLibrary) byte(L *lua.LState) int {
+	s := checkString(L, 1, "byte")
+	start := fromStart(cIntOr(L, 2, "byte", 1), len(s))
+	end := fromStart(cIntOr(L, 3, "byte", start), len(s))
+	start, end = max(start, 1), min(end, len(s))
+	if start > end {
+		return 0
+	}
+	if end-start >= maxValues {
+		raise(L, "string slice too long")
+	}
+	for _, c := range []byte(s[start-1 : end]) {
+		L.Push(byteValues[c])
+	}
+	return end - start + 1
+}
+
+func (l *stringLibrary) char(L *lua.LState) int {
+	b := l.take()
+	for i := 1; i <= L.GetTop(); i++ {
+		c := cInt(L, i, "char")
+		if c != int(byte(c)) {
+			argumentError(L, i, "char", "invalid value")
+		}
+		b = append(b, byte(c))
+	}
+	return l.give(L, b)
+}
+
+func (l *stringLibrary) rep(L *lua.LState) int {
+	s, n := checkString(L, 1, "rep"), max(cInt(L, 2, "rep"), 0)
+	if s == "" {
+		n = 0
+	} else if n > MaxString/len(s) {
+		l.guard.room(L, MaxString+1)
+	}
+	l.guard.room(L, n*len(s))
+	L.Push(lua.LString(strings.Repeat(s, n)))
+	return 1
+}
+
+func (l *stringLibrary) reverse(L *lua.LState) int {
+	s := checkString(L, 1, "reverse")
+	return l.rewrite(L, s, func(out []byte, from int, piece string) {
+		for i := range len(piece) {
+			out[len(s)-1-from-i] = piece[i]
+		}
+	})
+}
+
+func (l *stringLibrary) lower(L *lua.LState) int {
+	return l.rewrite(L, checkString(L, 1, "lower"), func(out []byte, from int, piece string) {
+		for i := range len(piece) {
+			c := piece[i]
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			out[from+i] = c
+		}
+	})
+}
+
+func (l *stringLibrary) upper(L *lua.LState) int {
+	return l.rewrite(L, checkString(L, 1, "upper"), func(out []byte, from int, piece string) {
+		for i := range len(piece) {
+			c := piece[i]
+			if 'a' <= c && c <= 'z' {
+				c -= 'a' - 'A'
+			}
+			out[from+i] = c
+		}
+	})
+}
+
+// rewrite pushes a string as long as s. Piece by piece, f is given what begins at from in s, and writes into all of the result.
+func (l *stringLibrary) rewrite(L *lua.LState, s string, f func(out []byte, from int, piece string)) int {
+	l.guard.room(L, len(s))
+	out := l.take()
+	if len(s) <= cap(out) {
+		out = out[:len(s)]
+	} else {
+		out = make([]byte, len(s))
+	}
+	for from := 0; from < len(s); from += pieceBytes {
+		l.guard.poll(L)
+		f(out, from, s[from:min(from+pieceBytes, len(s))])
+	}
+	return l.give(L, out)
+}
+
+// take returns an empty buffer, which is the caller's until [stringLibrary.give]: a call that comes in between gets another.
+func (l *stringLibrary) take() []byte {
+	b := l.scratch
+	l.scratch = nil
+	return b[:0]
+}
+
+// give pushes what is in b as a string, and takes b back.
+func (l *stringLibrary) give(L *lua.LState, b []byte) int {
+	L.Push(lua.LString(b))
+	if cap(b) <= keptScratch {
+		l.scratch = b
+	}
+	return 1
+}
+
+// cInt returns argument n as an integer.
+func cInt(L *lua.LState, n int, function string) int { return cInteger(checkNumber(L, n, function)) }
+
+// cIntOr returns argument n as an integer, or what takes its place where it is missing.
+func cIntOr(L *lua.LState, n int, function string, without int) int {
+	if L.Get(n) == lua.LNil {
+		return without
+	}
+	return cInt(L, n, function)
+}
+
+// cInteger cuts a number to an integer as C does on the machines that Lua is mostly run on: one that is none, or too large, becomes
+// the least that there is. No count is cut to 32 bits, as some are in Lua 5.1.
+func cInteger(f float64) int {
+	if f >= -1<<63 && f < 1<<63 {
+		return int(f)
+	}
+	return math.MinInt
+}

@@ -1,0 +1,173 @@
+package script
+
+import (
+	"bytes"
+	"math"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// longestNumber is more than the digits of any number: 309 before the point, and 99 behind it.
+const longestNumber = 512
+
+// padSpaces and zeros are as long as the largest width and precision.
+var padSpaces, zeros = strings.Repeat(" ", 99), strings.Repeat("0", 99)
+
+// charOf is the byte that C makes of a number for "%c".
+func charOf(f float64) byte {
+	if f > math.MinInt32-1 && f < math.MaxInt32+1 {
+		return byte(int32(f))
+	}
+	return 0
+}
+
+// twosComplement is what C makes of a number for "%u" and its like.
+func twosComplement(f float64) uint64 {
+	if f >= 1<<63 {
+		return uint64(cInteger(f-1<<63)) ^ 1<<63
+	}
+	return uint64(cInteger(f))
+}
+
+// addSigned adds an integer for "%d".
+func (f *formatting) addSigned(d directive, n int) {
+	magnitude := uint64(n)
+	if n < 0 {
+		magnitude = -magnitude
+	}
+	f.addInteger(d, d.sign(n < 0), magnitude, 10)
+}
+
+// addUnsigned adds an integer for "%o", "%u", "%x" or "%X".
+func (f *formatting) addUnsigned(d directive, verb byte, n uint64) {
+	begin := len(f.out)
+	switch verb {
+	case 'o':
+		f.addInteger(d, d.octalPrefix(n), n, 8)
+	case 'u':
+		f.addInteger(d, "", n, 10)
+	default:
+		prefix := ""
+		if d.sharp && n != 0 {
+			prefix = "0x"
+		}
+		f.addInteger(d, prefix, n, 16)
+	}
+	if verb == 'X' {
+		copy(f.out[begin:], bytes.ToUpper(f.out[begin:]))
+	}
+}
+
+// octalPrefix returns the zero that "#" wants before an octal number, where there is none.
+func (d directive) octalPrefix(n uint64) string {
+	digits := (bits.Len64(n) + 2) / 3
+	if d.sharp && d.precision <= digits && (n != 0 || d.precision == 0) {
+		return "0"
+	}
+	return ""
+}
+
+// addInteger adds a magnitude with what stands before it. The precision is how many digits there are at least; with 0 the number 0
+// has none.
+func (f *formatting) addInteger(d directive, prefix string, magnitude uint64, base int) {
+	var buffer [longestNumber]byte
+	digits := strconv.AppendUint(buffer[:0], magnitude, base)
+	if magnitude == 0 && d.precision == 0 {
+		digits = digits[:0]
+	}
+	leading := 0
+	if d.precision >= 0 {
+		leading, d.zero = max(d.precision-len(digits), 0), false
+	}
+	f.addNumber(d, prefix, zeros[:leading], digits)
+}
+
+// addNumber adds digits of the width that is wanted, behind a prefix.
+func (f *formatting) addNumber(d directive, prefix, leading string, digits []byte) {
+	padding := max(d.width-len(prefix)-len(leading)-len(digits), 0)
+	before, behind := 0, 0
+	switch {
+	case d.minus:
+		behind = padding
+	case d.zero:
+		leading = zeros[:padding]
+	default:
+		before = padding
+	}
+	f.add(padSpaces[:before])
+	f.add(prefix)
+	f.add(leading)
+	f.out = append(f.out, digits...)
+	f.add(padSpaces[:behind])
+}
+
+// sign returns what stands before a number.
+func (d directive) sign(negative bool) string {
+	switch {
+	case negative:
+		return "-"
+	case d.plus:
+		return "+"
+	case d.space:
+		return " "
+	}
+	return ""
+}
+
+// addFloat adds a number for "%e", "%f", "%g" and their like.
+func (f *formatting) addFloat(d directive, verb byte, x float64) {
+	sign := d.sign(math.Signbit(x))
+	x = math.Abs(x)
+	if d.precision < 0 {
+		d.precision = 6
+	}
+	var buffer [longestNumber]byte
+	digits := buffer[:0]
+	switch {
+	case math.IsNaN(x) || math.IsInf(x, 1):
+		d.zero = false
+		digits = append(digits, notFinite(verb, x)...)
+	case d.sharp:
+		digits = appendSharp(digits, verb, x, d.precision)
+	case verb == 'g' || verb == 'G':
+		digits = strconv.AppendFloat(digits, x, verb, max(d.precision, 1), 64)
+	default:
+		digits = strconv.AppendFloat(digits, x, verb, d.precision, 64)
+	}
+	f.addNumber(d, sign, "", digits)
+}
+
+func notFinite(verb byte, x float64) string {
+	text := "inf"
+	if math.IsNaN(x) {
+		text = "nan"
+	}
+	if verb == 'E' || verb == 'G' {
+		return strings.ToUpper(text)
+	}
+	return text
+}
+
+// appendSharp writes x with a point in any case, and for "%g" with the zeros at its end.
+func appendSharp(b []byte, verb byte, x float64, precision int) []byte {
+	if verb == 'g' || verb == 'G' {
+		precision = max(precision, 1)
+		verb -= 'g' - 'e'
+		scientific := strconv.AppendFloat(nil, x, verb, precision-1, 64)
+		exponent, _ := strconv.Atoi(string(scientific[bytes.IndexAny(scientific, "eE")+1:]))
+		if exponent >= -4 && exponent < precision {
+			verb, precision = 'f', precision-1-exponent
+		} else {
+			precision--
+		}
+	}
+	b = strconv.AppendFloat(b, x, verb, precision, 64)
+	if precision > 0 {
+		return b
+	}
+	if i := bytes.IndexAny(b, "eE"); i >= 0 {
+		return append(b[:i:i], append([]byte{'.'}, b[i:]...)...)
+	}
+	return append(b, '.')
+}
