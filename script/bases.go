@@ -10,8 +10,10 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// maxUnpacked is how many values unpack returns at most: half of what all calls of a state can hold.
-const maxUnpacked = StackSlots / 2
+const (
+	maxUnpacked  = StackSlots / 2 // values that unpack returns at most: half of what all calls of a state can hold
+	manyUnpacked = 1 << 15        // those that a stack grows by in one step
+)
 
 // bases are the base functions that need no more than their arguments. They differ from those of Lua 5.1 in this: assert raises
 // a table or another value that is no text as it is, error raises a number as it is, collectgarbage does nothing and answers 0, and
@@ -225,6 +227,11 @@ func (b *bases) unpack(L *lua.LState) int {
 	if n > maxUnpacked {
 		raise(L, "too many results to unpack")
 	}
+	if n > manyUnpacked {
+		top := L.GetTop()
+		L.SetTop(top + n) // makes room at once
+		L.SetTop(top)
+	}
 	p := pace{g: b.g}
 	for i := first; i <= last; i++ {
 		p.step(L, 1)
@@ -352,18 +359,27 @@ func toNumber(v lua.LValue) (float64, bool) {
 	return 0, false
 }
 
-// cSpaces are those of C, which may stand around a number.
-const cSpaces = " \t\n\v\f\r"
+// longestNumeral is how long a number may be when it is written down. To read millions of digits takes long.
+const longestNumeral = 1 << 16
 
-// parseNumber reads a number as strtod of C does: decimal or hexadecimal, with or without an exponent, "inf" and "nan". Like all
-// of Lua 5.1 it sees nothing beyond a zero byte.
-func parseNumber(s string) (float64, bool) {
+// numeral finds the number in a string: without the space around it, and, like all of Lua 5.1, without what is beyond a zero byte.
+// It returns its digits without their sign, too. Both are empty if there is nothing to read.
+func numeral(s string) (whole, digits string, negative bool) {
 	s, _, _ = strings.Cut(s, "\x00")
-	s = strings.Trim(s, cSpaces)
-	digits, negative := strings.CutPrefix(s, "-")
+	s = strings.Trim(s, " \t\n\v\f\r")
+	if len(s) > longestNumeral {
+		return "", "", false
+	}
+	digits, negative = strings.CutPrefix(s, "-")
 	if !negative {
 		digits, _ = strings.CutPrefix(s, "+")
 	}
+	return s, digits, negative
+}
+
+// parseNumber reads a number as strtod of C does: decimal or hexadecimal, with or without an exponent, "inf" and "nan".
+func parseNumber(s string) (float64, bool) {
+	s, digits, negative := numeral(s)
 	if strings.EqualFold(digits, "nan") {
 		return notANumber(negative), true
 	}
@@ -389,12 +405,7 @@ func notANumber(negative bool) float64 {
 
 // parseDigits reads an integer as strtoul of C does: what is negative or too large becomes a large positive number.
 func parseDigits(s string, base int) (float64, bool) {
-	s, _, _ = strings.Cut(s, "\x00")
-	s = strings.Trim(s, cSpaces)
-	digits, negative := strings.CutPrefix(s, "-")
-	if !negative {
-		digits, _ = strings.CutPrefix(s, "+")
-	}
+	_, digits, negative := numeral(s)
 	if base == 16 && hexadecimal(digits) {
 		digits = digits[2:]
 	}

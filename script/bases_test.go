@@ -22,7 +22,7 @@ import (
 // newLibraries returns a state with the libraries base, table, math and os, and what else the tests of them need.
 func newLibraries(t testing.TB, ctx context.Context) *lua.LState {
 	t.Helper()
-	L := lua.NewState(lua.Options{SkipOpenLibs: true, RegistrySize: 1024, RegistryMaxSize: StackSlots, RegistryGrowStep: 32768})
+	L := lua.NewState(stateOptions)
 	t.Cleanup(L.Close)
 	L.SetContext(ctx)
 	lua.OpenBase(L)
@@ -185,4 +185,80 @@ func randomText(random *rand.Rand, letters string) string {
 		b[i] = letters[random.IntN(len(letters))]
 	}
 	return string(b)
+}
+
+func TestNumberText_IsThatOfGopherLua(t *testing.T) {
+	random := rand.New(rand.NewPCG(11, 12))
+	numbers := []float64{0, math.Copysign(0, -1), 1e15, 1e20, 1e21, 1e22, 1 << 53, 1 << 63, -1 << 63, 0.1, 1e-4, 1e-5, 123456.5, 1234567.5, 1e100, 5e-324, math.MaxFloat64}
+	for range 10_000 {
+		numbers = append(numbers, random.NormFloat64(), float64(random.Int64()), math.Float64frombits(random.Uint64()))
+	}
+	for _, f := range numbers {
+		n := lua.LNumber(f)
+		if got := numberText(n); got != n.String() && !math.IsNaN(f) {
+			t.Errorf("got %s, want %v", got, n)
+		}
+	}
+}
+
+func TestAssert_AnyValue_IsRaisedAsItIs(t *testing.T) {
+	L := newLibraries(t, t.Context())
+	for expression, want := range map[string]string{
+		`pcall(assert, false, { 7 })`: "false table", `pcall(assert, nil, true)`: "false true", `pcall(assert, nil, print)`: "false function",
+		`select(2, pcall(assert, false, { 7 }))[1]`: "no Lua", `(function() local _, e = pcall(assert, false, { 7 }) return e[1] end)()`: "7",
+		`(function() local _, e = pcall(error, 7) return e + 1 end)()`: "8", `pcall(error, { 7 }, 2)`: "false table",
+	} {
+		if got := evaluate(L, 17, expression); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: got %s, want %s", expression, got, want)
+		}
+	}
+}
+
+// A benchmark is a script that is timed with these libraries and with those of gopher-lua.
+type benchmark struct{ name, source string }
+
+func compare(b *testing.B, benchmarks []benchmark) {
+	libraries := map[string]func() *lua.LState{
+		"ours": func() *lua.LState { return newLibraries(b, b.Context()) },
+		"gopher-lua": func() *lua.LState {
+			options := stateOptions
+			options.SkipOpenLibs = false
+			L := lua.NewState(options)
+			b.Cleanup(L.Close)
+			L.SetContext(b.Context())
+			return L
+		},
+	}
+	for _, c := range benchmarks {
+		for who, open := range libraries {
+			b.Run(c.name+"/"+who, func(b *testing.B) {
+				L := open()
+				fn, err := L.LoadString(c.source)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					L.Push(fn)
+					L.Call(0, 0)
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkBases(b *testing.B) {
+	compare(b, []benchmark{
+		{"ipairs/few", `local t = { 1, 2, 3 } for n = 1, 10000 do for i, v in ipairs(t) do end end`},
+		{"ipairs/many", `local t = {} for i = 1, 1000 do t[i] = i end for n = 1, 100 do for i, v in ipairs(t) do end end`},
+		{"pairs/few", `local t = { a = 1, b = 2 } for n = 1, 10000 do for k, v in pairs(t) do end end`},
+		{"pairs/list", `local t = {} for i = 1, 1000 do t[i] = i end for n = 1, 100 do for k, v in pairs(t) do end end`},
+		{"pairs/hash", `local t = {} for i = 1, 1000 do t["k" .. i] = i end for n = 1, 100 do for k, v in pairs(t) do end end`},
+		{"type", `for n = 1, 10000 do local a = type(n) end`},
+		{"tostring", `for n = 1, 10000 do local a = tostring(n + 0.5) end`},
+		{"tonumber", `for n = 1, 10000 do local a = tonumber("1234") end`},
+		{"select", `local function f(...) for i = 1, 5 do local a = select(i, ...) end end for n = 1, 2000 do f(1, 2, 3, 4, 5) end`},
+		{"unpack", `local t = { 1, 2, 3 } for n = 1, 10000 do local a, b, c = unpack(t) end`},
+		{"setmetatable", `local m = {} for n = 1, 10000 do local a = setmetatable({}, m) end`},
+	})
 }

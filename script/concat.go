@@ -52,9 +52,11 @@ func roomToConcat(L *lua.LState, n int) {
 // concat is the operator: it joins its arguments.
 func concat(L *lua.LState) int {
 	n := L.GetTop()
-	if n == 2 {
-		if joined, ok := concatPair(L, L.Get(1), L.Get(2)); ok {
-			L.Push(joined)
+	if n == 2 { // the usual case, and short
+		left, ok := L.Get(1).(lua.LString)
+		right, both := L.Get(2).(lua.LString)
+		if ok && both && len(left)+len(right) <= concatUnasked {
+			L.Push(left + right)
 			return 1
 		}
 	}
@@ -71,16 +73,6 @@ func concatList(L *lua.LState) int {
 	}
 	L.Push(concatAll(L, n))
 	return 1
-}
-
-// concatPair joins two strings or numbers, the usual case.
-func concatPair(L *lua.LState, left, right lua.LValue) (joined lua.LString, ok bool) {
-	if !lua.LVCanConvToString(left) || !lua.LVCanConvToString(right) {
-		return "", false
-	}
-	l, r := lua.LVAsString(left), lua.LVAsString(right)
-	roomToConcat(L, len(l)+len(r))
-	return lua.LString(l + r), true
 }
 
 // concatAll joins the first n values of the stack from the right, as the operator does: as many strings and numbers at once as
@@ -102,9 +94,14 @@ func concatAll(L *lua.LState, n int) lua.LValue {
 // concatStrings joins the strings and numbers that end at place n of the stack with the one to the right of them. It returns the
 // place before them.
 func concatStrings(L *lua.LState, n int, right lua.LValue) (joined lua.LString, rest int) {
+	last := lua.LVAsString(right)
+	if n == 1 {
+		first := lua.LVAsString(L.Get(1))
+		roomToConcat(L, len(first)+len(last))
+		return lua.LString(first + last), 0
+	}
 	var few [16]string
-	parts := append(few[:0], lua.LVAsString(right))
-	size := len(parts[0])
+	parts, size := append(few[:0], last), len(last)
 	for ; n > 0 && lua.LVCanConvToString(L.Get(n)); n-- {
 		part := lua.LVAsString(L.Get(n))
 		parts = append(parts, part)

@@ -86,7 +86,7 @@ func (g grammar) operand(depth int) string {
 	if depth > 0 && g.IntN(3) == 0 {
 		return g.pick("(%s)", "f(%s)", "f(%s, 2)", "(f(%s))", "#(%s)", "-(%s)", "not (%s)", "({%s})[1]", "f{%s}[1]", "f(1, %s)",
 			"(%s == s and n or s)", "(b and %s)", "(u or %s)", "(%s < s)", "(%s == h)", "(%s + 1)", "tostring(%s)", "(%s):len()",
-			"(function(...) return %s end)(1, 2)", "(function(p, ...) p = %s return p end)(1)", "({f(%s)})[1]", "select('#', %s)")
+			"(function(...) return %s end)(1, 2)", "(function(p, o, ...) p = %s return p end)(1)", "({f(%s)})[1]", "select('#', %s)")
 	}
 	if g.IntN(5) == 0 {
 		return g.pick("m", "k", "r", "l", "q", "nothing", "wrong", "t", "f", "u", "b", "f()", "...")
@@ -113,8 +113,8 @@ func (g grammar) statement() string {
 	form := g.pick("return %s", "return %s, 1", "return 1, %s", "return (%s)", "return f(%s)", "return {%s}", "x = %s return x",
 		"local v = %s return v", "local v, w = %s return v, w", "local v, w = 1, %s return v, w", "s = %s return s",
 		"t[s] = %s return t[s]", "t[%s] = 1 return next(t)", "t.x = %s return t.x", "if %s then return 1 end",
-		"while %s do return 2 end", "repeat local c = 1 until %s return 3", "for i = 1, #(%s) do x = i end return x",
-		"for i in f(%s) do return i end", "local function g(p, q, ...) q = %s return p, q end return g(1, 2)",
+		"while %s do return 2 end", "repeat local c = 1 until (%s) or true return 3", "for i = 1, #(%s) do x = i end return x",
+		"for i in f(%s) do return i end", "local function g(p, q, o, ...) q = %s return p, q end return g(1, 2)",
 		"local v = {a = %s, %s, %s} return v.a, v[1], v[2]", "return f(%s)(%s)", "return %s == %s", "return %s < %s",
 		"return not (%s), #(%s)", "return %s and %s or %s", "f(%s) return 4", "(f)(%s) return log",
 		"return pcall(function(...) return %s end)", "return (function(...) return %s end)(5, 6)", "x, s = s, %s return x, s",
@@ -127,10 +127,29 @@ func (g grammar) statement() string {
 
 func TestConcat_IsTheOperator(t *testing.T) {
 	g := grammar{rand.New(rand.NewPCG(6, uint64(len(concatPrelude))))}
-	for range 20000 {
+	for range 1000 {
 		source := concatPrelude + "local function run(...) " + g.statement() + " end\nreturn log, run('v', 'w')"
 		if got, want := outcome(ours(t, source)), outcome(stock(t, source)); got != want {
 			t.Errorf("got %swant %s%s", got, want, strings.TrimPrefix(source, concatPrelude))
+		}
+	}
+}
+
+func BenchmarkConcat(b *testing.B) {
+	for _, operands := range []string{"a .. c", "a .. n", "a .. ':' .. c", "a..c..a..c..a..c..a..c..a..c", strings.Repeat("a..", 59) + "a"} {
+		source := "local a, c, n = 'alpha', 'gamma', 17 for i = 1, 1000 do local s = " + operands + " end"
+		for name, compile := range map[string]func(testing.TB, string) *lua.FunctionProto{"stock": stock, "ours": ours} {
+			b.Run(fmt.Sprintf("%d operands/%.8s/%s", strings.Count(operands, "..")+1, operands, name), func(b *testing.B) {
+				L := lua.NewState(lua.Options{SkipOpenLibs: true})
+				defer L.Close()
+				L.SetContext(b.Context())
+				fn := L.NewFunctionFromProto(compile(b, source))
+				b.ReportAllocs()
+				for b.Loop() {
+					L.Push(fn)
+					L.Call(0, 0)
+				}
+			})
 		}
 	}
 }

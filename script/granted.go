@@ -38,7 +38,9 @@ func (s *sandbox) openStock(open lua.LGFunction) {
 // openOS adds the rest of os to what is safe of it.
 func (s *sandbox) openOS() {
 	global := s.L.G.Global
-	safe := global.RawGetString("os").(*lua.LTable)
+	loaded := s.L.G.Registry.RawGetString("_LOADED").(*lua.LTable)
+	safe := loaded.RawGetString("os").(*lua.LTable)
+	loaded.RawSetString("os", lua.LNil) // or gopher-lua takes it for its own
 	s.openStock(lua.OpenOs)
 	each(global.RawGetString("os").(*lua.LTable), func(k, v lua.LValue) {
 		if safe.RawGet(k) == lua.LNil {
@@ -47,7 +49,7 @@ func (s *sandbox) openOS() {
 	})
 	safe.RawSetString("exit", s.L.NewFunction(s.osExit))
 	global.RawSetString("os", safe)
-	s.L.G.Registry.RawGetString("_LOADED").(*lua.LTable).RawSetString("os", safe)
+	loaded.RawSetString("os", safe)
 }
 
 // osExit ends the unit. Nothing that the script does keeps it from ending, and everything is released.

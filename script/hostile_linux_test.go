@@ -59,7 +59,7 @@ var attacks = []attack{
 	{name: "string.rep of 1e11", source: `("x"):rep(1e11)`},
 	{name: "string.rep, kept", source: `local t = {} while true do t[#t + 1] = ("x"):rep(2^20) end`},
 	{name: "a sparse table", source: `local t = {} t[6e7] = 1 while true do t[6e7] = t[6e7] + 1 end`},
-	{name: "many sparse tables", source: `local ts = {} while true do local t = {} t[4e6] = 1 ts[#ts + 1] = t end`},
+	{name: "many sparse tables", source: `local ts = {} while true do local t = {} t[131071] = 1 ts[#ts + 1] = t end`},
 	{name: "tables without end", source: `local t = {} while true do t = { t } end`},
 	{name: "a growing table", source: `local t = {} local i = 0 while true do i = i + 1 t[i] = i end`},
 	{name: "a string that doubles", memory: 1000, source: `local s = "x" while true do s = s .. s end`},

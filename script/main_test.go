@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	script.LimitArrays(1 << 22)
+	script.LimitArrays(1 << 17)
 	os.Exit(m.Run())
 }

@@ -10,10 +10,13 @@ import (
 	"time"
 )
 
-// How often the heap is looked at while units run, and for how many looks in vain before the one who looks goes home.
+// How often the heap is looked at while units run: while it changes by more than quiet bytes, and else. After some looks without a unit
+// the one who looks goes home.
 const (
-	lookEvery = time.Millisecond
-	idleLooks = 20
+	lookEvery  = time.Millisecond
+	lookSeldom = 8 * time.Millisecond
+	quiet      = 1 << 20
+	idleLooks  = 10
 )
 
 // A meter bounds by how much the heap of the process grows while one unit runs.
@@ -88,20 +91,31 @@ func (m *meter) end() {
 
 // look looks at the heap until no unit has been running for a while.
 func (w *meters) look() {
-	ticker := time.NewTicker(lookEvery)
+	every := lookEvery
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	for idle := 0; ; {
+	seen := int64(0)
+	for idle := 0; idle <= idleLooks; {
 		<-ticker.C
-		switch w.busy(idle == idleLooks) {
-		case true:
-			idle = 0
-			w.weigh()
-		default:
-			if idle++; idle > idleLooks {
-				return
-			}
+		if !w.busy(idle == idleLooks) {
+			idle++
+			continue
 		}
+		idle = 0
+		h := readHeap()
+		w.weigh(h)
+		every = nextLook(every, h.objects-seen)
+		seen = h.objects
+		ticker.Reset(every)
 	}
+}
+
+// nextLook returns when to look next: sooner where the heap moves, later where it does not, as under units that wait.
+func nextLook(every time.Duration, moved int64) time.Duration {
+	if moved > quiet || moved < -quiet {
+		return lookEvery
+	}
+	return min(2*every, lookSeldom)
 }
 
 // busy reports whether units run. If none does the one who looks may leave.
@@ -117,8 +131,7 @@ func (w *meters) busy(leave bool) bool {
 
 // weigh ends the units under which the heap has grown too far. Garbage is not theirs: it is collected first, unless the heap grows on
 // meanwhile.
-func (w *meters) weigh() {
-	h := readHeap()
+func (w *meters) weigh(h heap) {
 	collect := false
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -2,6 +2,8 @@ package script
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -17,6 +19,9 @@ type output struct {
 
 func newOutput(w io.Writer) *output { return &output{w: w, turn: make(chan struct{}, 1)} }
 
+// errWriter is what a Write failed with that ended its goroutine.
+var errWriter = errors.New("the writer did not return")
+
 // write writes a line in one piece, unless ctx ends before. A write that has begun then ends by itself, some time.
 func (o *output) write(ctx context.Context, line string) error {
 	select {
@@ -26,9 +31,15 @@ func (o *output) write(ctx context.Context, line string) error {
 	}
 	written := make(chan error, 1)
 	go func() {
-		defer func() { <-o.turn }()
-		_, err := io.WriteString(o.w, line)
-		written <- err
+		err := errWriter
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("panic: %v", v)
+			}
+			<-o.turn
+			written <- err
+		}()
+		_, err = io.WriteString(o.w, line)
 	}()
 	select {
 	case err := <-written:

@@ -82,7 +82,7 @@ func (s *sandbox) begin(u unit, encoded [][]byte) ([]lua.LValue, error) {
 
 // end takes the state back, and reports whether another unit may have it.
 func (s *sandbox) end() bool {
-	kept := s.alive == 0 && s.panic == nil && s.exit == nil && !s.isolated && s.guard.ctx.Err() == nil
+	kept := s.alive == 0 && s.nested == 0 && s.panic == nil && s.exit == nil && !s.isolated && s.guard.ctx.Err() == nil
 	if !kept {
 		return false
 	}

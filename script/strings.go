@@ -13,18 +13,13 @@ const pieceBytes = 1 << 16
 // maxValues bounds how many values one call may return.
 const maxValues = 500_000
 
-// keptScratch is the largest scratch buffer that is kept from one call to the next.
-const keptScratch = 1 << 16
-
 // A stringLibrary is the string library of one Lua state. It is that of Lua 5.1 to the letter of its results and errors, on bytes,
 // but for what is said at its functions. Every loop polls, and every new string asks for room.
 //
-// It keeps from one call to the next what calls work with and no script can see: room for results, and matchers with the sets of
-// their last pattern.
+// What it keeps from one call to the next no script can see: matchers, with the sets of their last pattern.
 type stringLibrary struct {
 	guard    *guard
-	scratch  []byte // room for results
-	matchers []*stringMatcher
+	matchers []*stringMatcher // that no call works with
 }
 
 // stringFunctions returns the functions of the string library but dump.
@@ -87,15 +82,19 @@ func (l *stringLibrary) byte(L *lua.LState) int {
 }
 
 func (l *stringLibrary) char(L *lua.LState) int {
-	b := l.take()
-	for i := 1; i <= L.GetTop(); i++ {
+	n := L.GetTop()
+	l.guard.room(L, n)
+	var out strings.Builder
+	out.Grow(n)
+	for i := 1; i <= n; i++ {
 		c := cInt(L, i, "char")
 		if c != int(byte(c)) {
 			argumentError(L, i, "char", "invalid value")
 		}
-		b = append(b, byte(c))
+		out.WriteByte(byte(c))
 	}
-	return l.give(L, b)
+	L.Push(lua.LString(out.String()))
+	return 1
 }
 
 func (l *stringLibrary) rep(L *lua.LState) int {
@@ -112,66 +111,41 @@ func (l *stringLibrary) rep(L *lua.LState) int {
 
 func (l *stringLibrary) reverse(L *lua.LState) int {
 	s := checkString(L, 1, "reverse")
-	return l.rewrite(L, s, func(out []byte, from int, piece string) {
-		for i := range len(piece) {
-			out[len(s)-1-from-i] = piece[i]
-		}
-	})
+	return l.rewrite(L, s, func(i int) byte { return s[len(s)-1-i] })
 }
 
 func (l *stringLibrary) lower(L *lua.LState) int {
-	return l.rewrite(L, checkString(L, 1, "lower"), func(out []byte, from int, piece string) {
-		for i := range len(piece) {
-			c := piece[i]
-			if 'A' <= c && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			out[from+i] = c
+	s := checkString(L, 1, "lower")
+	return l.rewrite(L, s, func(i int) byte {
+		if c := s[i]; 'A' <= c && c <= 'Z' {
+			return c + ('a' - 'A')
 		}
+		return s[i]
 	})
 }
 
 func (l *stringLibrary) upper(L *lua.LState) int {
-	return l.rewrite(L, checkString(L, 1, "upper"), func(out []byte, from int, piece string) {
-		for i := range len(piece) {
-			c := piece[i]
-			if 'a' <= c && c <= 'z' {
-				c -= 'a' - 'A'
-			}
-			out[from+i] = c
+	s := checkString(L, 1, "upper")
+	return l.rewrite(L, s, func(i int) byte {
+		if c := s[i]; 'a' <= c && c <= 'z' {
+			return c - ('a' - 'A')
 		}
+		return s[i]
 	})
 }
 
-// rewrite pushes a string as long as s. Piece by piece, f is given what begins at from in s, and writes into all of the result.
-func (l *stringLibrary) rewrite(L *lua.LState, s string, f func(out []byte, from int, piece string)) int {
+// rewrite pushes a string as long as s, of the bytes that f says.
+func (l *stringLibrary) rewrite(L *lua.LState, s string, f func(i int) byte) int {
 	l.guard.room(L, len(s))
-	out := l.take()
-	if len(s) <= cap(out) {
-		out = out[:len(s)]
-	} else {
-		out = make([]byte, len(s))
-	}
+	var out strings.Builder
+	out.Grow(len(s))
 	for from := 0; from < len(s); from += pieceBytes {
 		l.guard.poll(L)
-		f(out, from, s[from:min(from+pieceBytes, len(s))])
+		for i := from; i < min(from+pieceBytes, len(s)); i++ {
+			out.WriteByte(f(i))
+		}
 	}
-	return l.give(L, out)
-}
-
-// take returns an empty buffer, which is the caller's until [stringLibrary.give]: a call that comes in between gets another.
-func (l *stringLibrary) take() []byte {
-	b := l.scratch
-	l.scratch = nil
-	return b[:0]
-}
-
-// give pushes what is in b as a string, and takes b back.
-func (l *stringLibrary) give(L *lua.LState, b []byte) int {
-	L.Push(lua.LString(b))
-	if cap(b) <= keptScratch {
-		l.scratch = b
-	}
+	L.Push(lua.LString(out.String()))
 	return 1
 }
 

@@ -6,11 +6,14 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
+// expectedItem is how long items are expected to be.
+const expectedItem = 8
+
 // A formatting is one call of string.format.
 type formatting struct {
 	library *stringLibrary
 	L       *lua.LState
-	out     []byte
+	out     strings.Builder
 	items   int // so far
 }
 
@@ -25,8 +28,9 @@ type directive struct {
 // format formats as sprintf of C does, within the bounds of Lua 5.1. What Lua 5.1 loses is kept: what is behind a NUL byte in a
 // string for "%s", and a NUL byte that "%c" makes.
 func (l *stringLibrary) format(L *lua.LState) int {
-	f := formatting{library: l, L: L, out: l.take()}
+	f := formatting{library: l, L: L}
 	format := checkString(L, 1, "format")
+	f.out.Grow(min(len(format)+expectedItem*L.GetTop(), MaxString))
 	for arg := 2; ; f.count() {
 		i := strings.IndexByte(format, '%')
 		if i < 0 {
@@ -45,7 +49,8 @@ func (l *stringLibrary) format(L *lua.LState) int {
 		arg++
 	}
 	f.add(format)
-	return l.give(L, f.out)
+	L.Push(lua.LString(f.out.String()))
+	return 1
 }
 
 // count polls every few items.
@@ -158,6 +163,6 @@ func (f *formatting) quotePiece(s string) {
 }
 
 func (f *formatting) add(s string) {
-	f.library.guard.room(f.L, len(f.out)+len(s))
-	f.out = append(f.out, s...)
+	f.library.guard.room(f.L, f.out.Len()+len(s))
+	f.out.WriteString(s)
 }

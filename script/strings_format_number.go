@@ -36,26 +36,23 @@ func (f *formatting) addSigned(d directive, n int) {
 	if n < 0 {
 		magnitude = -magnitude
 	}
-	f.addInteger(d, d.sign(n < 0), magnitude, 10)
+	var buffer [longestNumber]byte
+	f.addInteger(d, d.sign(n < 0), strconv.AppendUint(buffer[:0], magnitude, 10))
 }
 
 // addUnsigned adds an integer for "%o", "%u", "%x" or "%X".
 func (f *formatting) addUnsigned(d directive, verb byte, n uint64) {
-	begin := len(f.out)
+	var buffer [longestNumber]byte
+	digits := buffer[:0]
 	switch verb {
 	case 'o':
-		f.addInteger(d, d.octalPrefix(n), n, 8)
+		f.addInteger(d, d.octalPrefix(n), strconv.AppendUint(digits, n, 8))
 	case 'u':
-		f.addInteger(d, "", n, 10)
-	default:
-		prefix := ""
-		if d.sharp && n != 0 {
-			prefix = "0x"
-		}
-		f.addInteger(d, prefix, n, 16)
-	}
-	if verb == 'X' {
-		copy(f.out[begin:], bytes.ToUpper(f.out[begin:]))
+		f.addInteger(d, "", strconv.AppendUint(digits, n, 10))
+	case 'x':
+		f.addInteger(d, d.hexPrefix("0x", n), strconv.AppendUint(digits, n, 16))
+	case 'X':
+		f.addInteger(d, d.hexPrefix("0X", n), bytes.ToUpper(strconv.AppendUint(digits, n, 16)))
 	}
 }
 
@@ -68,13 +65,19 @@ func (d directive) octalPrefix(n uint64) string {
 	return ""
 }
 
-// addInteger adds a magnitude with what stands before it. The precision is how many digits there are at least; with 0 the number 0
-// has none.
-func (f *formatting) addInteger(d directive, prefix string, magnitude uint64, base int) {
-	var buffer [longestNumber]byte
-	digits := strconv.AppendUint(buffer[:0], magnitude, base)
-	if magnitude == 0 && d.precision == 0 {
-		digits = digits[:0]
+// hexPrefix returns the prefix where "#" wants it.
+func (d directive) hexPrefix(prefix string, n uint64) string {
+	if d.sharp && n != 0 {
+		return prefix
+	}
+	return ""
+}
+
+// addInteger adds the digits of an integer behind what stands before them. The precision is how many there are at least; with 0 the
+// number 0 has none.
+func (f *formatting) addInteger(d directive, prefix string, digits []byte) {
+	if digits[0] == '0' && d.precision == 0 {
+		digits = nil
 	}
 	leading := 0
 	if d.precision >= 0 {
@@ -98,7 +101,8 @@ func (f *formatting) addNumber(d directive, prefix, leading string, digits []byt
 	f.add(padSpaces[:before])
 	f.add(prefix)
 	f.add(leading)
-	f.out = append(f.out, digits...)
+	f.library.guard.room(f.L, f.out.Len()+len(digits))
+	f.out.Write(digits)
 	f.add(padSpaces[:behind])
 }
 

@@ -12,7 +12,7 @@ import (
 type substitution struct {
 	*stringMatcher
 
-	out    []byte
+	out    strings.Builder
 	copied int        // how much of the subject is in out, or replaced
 	with   lua.LValue // a table or a function, or a string:
 	text   string     // what it says
@@ -25,19 +25,17 @@ func (l *stringLibrary) gsub(L *lua.LState) int {
 	most := cIntOr(L, 4, "gsub", len(s)+1)
 	with := replacement(L)
 	p, anchored := pattern.Anchored(p)
-	b := substitution{stringMatcher: l.matcher(L, s, p), out: l.take(), with: with}
+	b := substitution{stringMatcher: l.matcher(L, s, p), with: with}
 	if text, ok := with.(lua.LString); ok {
 		b.text, b.plain = string(text), strings.IndexByte(string(text), '%') < 0
 	}
 	n := b.all(most, anchored)
-	if n == 0 {
-		L.Push(lua.LString(s))
-		l.scratch = b.out
-	} else {
+	if n > 0 {
 		b.add(s[b.copied:])
-		l.give(L, b.out)
+		s = b.out.String()
 	}
 	b.release()
+	L.Push(lua.LString(s))
 	L.Push(lua.LNumber(n))
 	return 2
 }
@@ -61,7 +59,9 @@ func (b *substitution) all(most int, anchored bool) (n int) {
 		if end == pattern.None {
 			return n
 		}
-		n++
+		if n++; n == 1 {
+			b.out.Grow(min(len(b.subject), MaxString))
+		}
 		b.add(b.subject[b.copied:start])
 		b.replace(start, end)
 		b.copied = end
@@ -138,11 +138,11 @@ func (b *substitution) expand(start, end int) {
 }
 
 func (b *substitution) add(s string) {
-	b.library.guard.room(b.L, len(b.out)+len(s))
-	b.out = append(b.out, s...)
+	b.library.guard.room(b.L, b.out.Len()+len(s))
+	b.out.WriteString(s)
 }
 
 func (b *substitution) addByte(c byte) {
-	b.library.guard.room(b.L, len(b.out)+1)
-	b.out = append(b.out, c)
+	b.library.guard.room(b.L, b.out.Len()+1)
+	b.out.WriteByte(c)
 }

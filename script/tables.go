@@ -219,12 +219,15 @@ func (t *tables) sort(L *lua.LState) int {
 			typeError(L, 2, "sort", "function")
 		}
 		s.less = fn
-	} else if s.scalars(n) {
+	} else if n > fewElements && s.scalars(n) {
 		return 0
 	}
 	s.sort(1, n)
 	return 0
 }
+
+// fewElements are sorted in place: that is faster than to take them out.
+const fewElements = 12
 
 // A sorter sorts one list.
 type sorter struct {

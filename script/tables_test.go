@@ -85,8 +85,146 @@ func randomList(random *rand.Rand) string {
 	return b.String()
 }
 
-var (
-	_ = context.Background
-	_ = runtime.GC
-	_ = time.Now
-)
+func TestSort_ManyElements_AreInOrder(t *testing.T) {
+	L := newLibraries(t, t.Context())
+	if err := L.DoString(`
+		local x = 1
+		local function random() x = x * 16807 % 2147483647 return x end
+		local makers = {
+			random, function() return random() % 10 end, function(i) return i end, function(i) return -i end, function() return 0 end,
+			function() return tostring(random()) end, function(i) return ("x"):rep(i % 100) end,
+		}
+		for _, make in ipairs(makers) do
+			for _, less in ipairs { false, function(a, b) return a < b end } do
+				local list, count = {}, {}
+				for i = 1, 3000 do
+					list[i] = make(i)
+					count[list[i]] = (count[list[i]] or 0) + 1
+				end
+				table.sort(list, less or nil)
+				for i = 1, 3000 do
+					assert(i == 1 or list[i - 1] <= list[i])
+					count[list[i]] = count[list[i]] - 1
+				end
+				for _, n in pairs(count) do assert(n == 0) end
+			end
+		end
+	`); err != nil {
+		t.Error(err)
+	}
+}
+
+// hostile calls of library functions, with what makes them long or large, and the error that they end with: "" for that of the unit.
+var hostile = []struct{ source, want string }{
+	{`table.insert({}, -1e15, 1)`, ""},
+	{`table.concat(far, "", 1, 1e15)`, "invalid value (nil) at index"},
+	{`table.insert(far, 1, 1)`, ""},
+	{`table.remove(far, 1)`, ""},
+	{`table.sort(far)`, "attempt to compare"},
+	{`table.sort(far, function(a, b) return false end)`, ""},
+	{`unpack(far)`, "too many results to unpack"},
+	{`unpack({}, -1/0, 1/0)`, "too many results to unpack"},
+	{`while true do table.sort(numbers, rawequal) end`, ""},
+	{`while true do table.sort(numbers) end`, ""},
+	{`while true do table.maxn(numbers) end`, ""},
+	{`while true do table.concat(numbers, ",") end`, ""},
+	{`while true do unpack(numbers) end`, ""},
+	{`for i = 1, 20 do numbers[i] = long .. i end for i = 21, 5000 do numbers[i] = nil end while true do table.sort(numbers) end`, ""},
+	{`table.sort(numbers, function(a, b) return true end)`, "invalid order function for sorting"},
+	{`for i = 1, 5000 do numbers[i] = long end table.concat(numbers)`, "string longer than"},
+	{`table.concat({ 1, 2, 3 }, long:rep(20))`, "string longer than"},
+	{`local function f() table.sort(numbers, f) end f()`, "overflow"},
+	{`local m = {} m.__lt = function() table.sort(m.list) end m.list = { setmetatable({}, m), setmetatable({}, m) } table.sort(m.list)`, "overflow"},
+	{`local t = setmetatable({}, { __tostring = tostring }) tostring(t)`, "overflow"},
+	{`os.date(("%c"):rep(2e6))`, "string longer than"},
+	{`while true do os.date(("%c"):rep(1e5)) end`, ""},
+	{`while true do math.floor(("1"):rep(1e6)) end`, "number expected, got string"},
+	{`while true do tonumber(("1"):rep(1e6)) tonumber(("z"):rep(1e6), 36) tonumber((" "):rep(1e6)) end`, ""},
+	{`while true do math.fmod(1e308, 3e-308) end`, ""},
+}
+
+func TestLibraries_HostileCalls_EndWithTheUnit(t *testing.T) {
+	limitArrays(t, 1<<14)
+	for _, c := range hostile {
+		t.Run(c.source, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), boundtest.Scale(100*time.Millisecond))
+			defer cancel()
+			L := newLibraries(t, ctx)
+			prepare(t, L)
+			want := c.want
+			if want == "" {
+				want = context.DeadlineExceeded.Error()
+			}
+			if err := L.DoString(c.source); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		})
+	}
+}
+
+// prepare sets the globals that hostile uses: a list that seems to have 2^52 elements, one of 5000 numbers, and a long string.
+func prepare(t *testing.T, L *lua.LState) {
+	t.Helper()
+	far, numbers := L.NewTable(), L.NewTable()
+	for i := 1; i < lua.MaxArrayIndex; i++ {
+		far.RawSetInt(i, lua.LNumber(i))
+	}
+	for i := lua.MaxArrayIndex; i <= maxInt; i *= 2 {
+		far.RawSetInt(i, lua.LNumber(i))
+	}
+	for i := range 5000 {
+		numbers.RawSetInt(i+1, lua.LNumber(i*7919%5000))
+	}
+	L.SetGlobal("far", far)
+	L.SetGlobal("numbers", numbers)
+	L.SetGlobal("long", lua.LString(strings.Repeat("a", 1<<20)))
+}
+
+func TestSort_InsideItself_TakesNoMemoryPerCall(t *testing.T) {
+	L := newLibraries(t, t.Context())
+	list := L.NewTable()
+	for i := range 100_000 {
+		list.RawSetInt(i+1, lua.LNumber(i))
+	}
+	L.SetGlobal("list", list)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := L.DoString(`local function f() table.sort(list, f) end f()`)
+	runtime.ReadMemStats(&after)
+	if grown := after.TotalAlloc - before.TotalAlloc; err == nil || grown > 100<<20 {
+		t.Errorf("allocated %d bytes, then %v", grown, err)
+	}
+}
+
+func TestInsert_ListThatWasEmptied_TakesLinearTime(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), boundtest.Scale(5*time.Second)) // it takes a fiftieth, or five times as long
+	defer cancel()
+	L := newLibraries(t, ctx)
+	if err := L.DoString(`
+		local t = {}
+		for i = 1, 300000 do t[i] = i end
+		for i = 1, 300000 do t[i] = nil end
+		for i = 1, 300000 do table.insert(t, i) end
+		for i = 1, 300000 do assert(table.remove(t) == 300001 - i) end
+		assert(#t == 0)
+	`); err != nil {
+		t.Error(err)
+	}
+}
+
+func BenchmarkTables(b *testing.B) {
+	compare(b, []benchmark{
+		{"insert/few", `for n = 1, 1000 do local t = {} for i = 1, 10 do table.insert(t, i) end end`},
+		{"insert/many", `local t = {} for i = 1, 100000 do table.insert(t, i) end`},
+		{"insert/front", `local t = {} for i = 1, 3000 do table.insert(t, 1, i) end`},
+		{"remove/last", `local t = {} for i = 1, 10000 do t[i] = i end for i = 1, 10000 do table.remove(t) end`},
+		{"remove/front", `local t = {} for i = 1, 3000 do t[i] = i end for i = 1, 3000 do table.remove(t, 1) end`},
+		{"sort/few", `for n = 1, 1000 do local t = { 3, 1, 2, 9, 8, 7 } table.sort(t) end`},
+		{"sort/numbers", `local t, x = {}, 1 for i = 1, 20000 do x = x * 16807 % 2147483647 t[i] = x end table.sort(t)`},
+		{"sort/strings", `local t, x = {}, 1 for i = 1, 20000 do x = x * 16807 % 2147483647 t[i] = "key:" .. x end table.sort(t)`},
+		{"sort/function", `local t, x = {}, 1 for i = 1, 5000 do x = x * 16807 % 2147483647 t[i] = x end table.sort(t, function(a, b) return a > b end)`},
+		{"sort/function sorted", `local t = {} for i = 1, 5000 do t[i] = i end table.sort(t, function(a, b) return a < b end)`},
+		{"concat/few", `for n = 1, 1000 do local t = { "a", "b", "c", 1 } table.concat(t, ",") end`},
+		{"concat/many", `local t = {} for i = 1, 1000 do t[i] = "piece" end for n = 1, 100 do table.concat(t, ",") end`},
+	})
+}

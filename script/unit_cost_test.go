@@ -1,0 +1,96 @@
+//go:build !race
+
+package script_test
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// perUnit returns what one unit takes: the median of some rounds, which alternate with those of others.
+func perUnit(units map[string]func(), rounds, count int) map[string]time.Duration {
+	times := map[string][]time.Duration{}
+	for range rounds {
+		for name, unit := range units {
+			begin := time.Now()
+			for range count {
+				unit()
+			}
+			times[name] = append(times[name], time.Since(begin)/time.Duration(count))
+		}
+	}
+	medians := map[string]time.Duration{}
+	for name, all := range times {
+		slices.Sort(all)
+		medians[name] = all[len(all)/2]
+	}
+	return medians
+}
+
+// TestUnit_IsCheap holds a unit in a state that is used again against the same Lua code in a state that is never cleaned, and against a
+// unit in a new state. A machine that is busy with something else gets another chance.
+func TestUnit_IsCheap(t *testing.T) {
+	units := map[string]func(){"pooled": pooled(t), "bare": bare(t), "fresh": fresh(t)}
+	var took map[string]time.Duration
+	for range 5 {
+		took = perUnit(units, 9, 200)
+		if took["pooled"] <= 3*took["bare"] && took["fresh"] >= 10*took["pooled"] {
+			break
+		}
+	}
+	if took["pooled"] > 3*took["bare"] {
+		t.Errorf("a unit takes %v, and %v in a bare state", took["pooled"], took["bare"])
+	}
+	if took["fresh"] < 10*took["pooled"] {
+		t.Errorf("a unit takes %v, and %v in a new state", took["pooled"], took["fresh"])
+	}
+	t.Log(took)
+}
+
+// TestUnits_TwoAtOnce_AreFaster: what units share does not keep them from running beside each other.
+func TestUnits_TwoAtOnce_AreFaster(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		return // there is nothing to gain
+	}
+	unit := pooled(t)
+	gain := 0.0
+	for range 10 {
+		if gain = max(gain, alone(unit).Seconds()/together(unit).Seconds()); gain >= 1.7 {
+			break
+		}
+	}
+	t.Logf("two goroutines run %.2f times the units of one", gain)
+	if gain < 1.3 { // 1.7 on a machine that has two processors to itself
+		t.Errorf("two goroutines run %.2f times the units of one", gain)
+	}
+}
+
+// several is how many units one goroutine runs.
+const several = 20_000
+
+// alone returns what one goroutine takes for twice as many.
+func alone(unit func()) time.Duration {
+	begin := time.Now()
+	for range 2 * several {
+		unit()
+	}
+	return time.Since(begin)
+}
+
+// together returns what two goroutines take for as many each.
+func together(unit func()) time.Duration {
+	begin := time.Now()
+	var group sync.WaitGroup
+	for range 2 {
+		group.Go(func() {
+			for range several {
+				unit()
+			}
+		})
+	}
+	group.Wait()
+	return time.Since(begin)
+}
