@@ -20,7 +20,7 @@ const (
 // next goes on somewhere where Lua raises because the table never had the key.
 type bases struct {
 	g          *guard
-	next, step *lua.LFunction                    // what pairs and ipairs return
+	next, step *lua.LFunction                // what pairs and ipairs return
 	names      [lua.LTChannel + 1]lua.LValue // of types
 }
 
@@ -323,7 +323,9 @@ func checkNumber(L *lua.LState, n int, function string) float64 {
 	return f
 }
 
-func checkInt(L *lua.LState, n int, function string) int { return integerPart(checkNumber(L, n, function)) }
+func checkInt(L *lua.LState, n int, function string) int {
+	return integerPart(checkNumber(L, n, function))
+}
 
 func optInt(L *lua.LState, n int, function string, without int) int {
 	if L.Get(n) == lua.LNil {
@@ -393,7 +395,9 @@ func parseNumber(s string) (float64, bool) {
 	return f, true
 }
 
-func hexadecimal(digits string) bool { return strings.HasPrefix(digits, "0x") || strings.HasPrefix(digits, "0X") }
+func hexadecimal(digits string) bool {
+	return strings.HasPrefix(digits, "0x") || strings.HasPrefix(digits, "0X")
+}
 
 // notANumber returns NaN with a sign, which shows when it is printed.
 func notANumber(negative bool) float64 {

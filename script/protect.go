@@ -16,7 +16,7 @@ const (
 
 // frameBudget bounds the calls of all that are inside each other together: each may take three kilobytes of the stack of Go, which
 // ends the process at 1 GB.
-const frameBudget = 3 * CallDepth
+const frameBudget = 4 * CallDepth
 
 // callOverflow is the panic of a call stack that is full, which is the script's mistake and nobody else's.
 const callOverflow = "lua callstack overflow"
@@ -62,9 +62,13 @@ func (s *sandbox) raise(L *lua.LState) {
 	panic(&lua.ApiError{Type: lua.ApiErrorRun, Object: L.Get(-1)})
 }
 
-// enter notes that L waits for another thread, and raises where that would be one too many. leave takes the result.
+// enter notes that L waits for another thread, and raises where that would be one too many. leave takes the result. The first to
+// wait is taken for as deep as it may be, as there is room for that, and counting takes a while.
 func (s *sandbox) enter(L *lua.LState) (frames int) {
-	frames = framesOf(L)
+	frames = CallDepth
+	if s.nested > 0 {
+		frames = framesOf(L)
+	}
 	if s.nested == MaxNested || s.frames+frames+CallDepth > frameBudget {
 		L.RaiseError("stack overflow")
 	}

@@ -27,7 +27,6 @@ type rewriter struct {
 	program  string
 	depth    int
 	cost     cost
-	locals   map[string]bool // names declared so far
 	assigned map[string]bool
 	escapes  map[string]bool
 	err      *Error // the first; nothing is walked any further
@@ -36,7 +35,7 @@ type rewriter struct {
 // rewrite changes the statements of a source in place. It returns the global names that they may assign, and those that they
 // use otherwise than to read a field of; a local variable counts as a global of its name.
 func rewrite(program string, chunk []ast.Stmt) (assigned, escapes []string, err error) {
-	r := rewriter{program: program, locals: map[string]bool{}, assigned: map[string]bool{}, escapes: map[string]bool{}}
+	r := rewriter{program: program, assigned: map[string]bool{}, escapes: map[string]bool{}}
 	r.cost.enterFunction()
 	r.block(chunk)
 	if r.err != nil {
@@ -95,7 +94,7 @@ func (r *rewriter) statement(slot *ast.Stmt) {
 		r.assign(slot, s)
 	case *ast.LocalAssignStmt:
 		r.expressions(s.Exprs)
-		r.declare(s.Names...)
+		r.cost.locals(len(s.Names))
 	case *ast.FuncCallStmt:
 		r.expression(&s.Expr)
 	case *ast.DoBlockStmt:
@@ -119,7 +118,7 @@ func (r *rewriter) statement(slot *ast.Stmt) {
 		r.cost.label(3)
 		r.expressions(s.Exprs)
 		leave := r.cost.enterBlock()
-		r.declare(s.Names...)
+		r.cost.locals(len(s.Names))
 		r.block(s.Stmts)
 		leave()
 	case *ast.FuncDefStmt:
@@ -139,17 +138,9 @@ func (r *rewriter) numberFor(s *ast.NumberForStmt) {
 		r.expression(&s.Step)
 	}
 	leave := r.cost.enterBlock()
-	r.declare(s.Name)
+	r.cost.locals(1)
 	r.block(s.Stmts)
 	leave()
-}
-
-// declare notes local variables.
-func (r *rewriter) declare(names ...string) {
-	r.cost.locals(len(names))
-	for _, name := range names {
-		r.locals[name] = true
-	}
 }
 
 func (r *rewriter) definition(s *ast.FuncDefStmt) {
@@ -165,8 +156,7 @@ func (r *rewriter) definition(s *ast.FuncDefStmt) {
 // function rewrites the body of a function.
 func (r *rewriter) function(f *ast.FunctionExpr) {
 	leave := r.cost.enterFunction()
-	r.declare("self")
-	r.declare(f.ParList.Names...)
+	r.cost.locals(1 + len(f.ParList.Names))
 	r.block(f.Stmts)
 	leave()
 }
@@ -184,8 +174,9 @@ func (r *rewriter) target(e ast.Expr) {
 	}
 }
 
-// assign rewrites an assignment. The compiler gives a local variable its value before it has worked out the other values, and
-// puts the function that it calls into the last parameter of the function around it if that is to get the result.
+// assign rewrites an assignment. With several variables the compiler gives a local one its value before it has worked out the
+// others, and mixes up registers. If the last parameter of the function around is to get the result of a call in brackets, it
+// puts the function that it calls into it before it works out the arguments.
 func (r *rewriter) assign(slot *ast.Stmt, s *ast.AssignStmt) {
 	if len(s.Lhs) > maxTargets {
 		r.fail(s.Line(), "more than "+strconv.Itoa(maxTargets)+" variables in one assignment: split it")
@@ -196,17 +187,11 @@ func (r *rewriter) assign(slot *ast.Stmt, s *ast.AssignStmt) {
 	}
 	r.expressions(s.Rhs)
 	if len(s.Lhs) > 1 || len(s.Rhs) > 1 {
-		if slices.ContainsFunc(s.Lhs, r.mayBeLocal) {
-			*slot = assignInTurn(s)
-		}
+		r.cost.assignInTurn(len(s.Lhs))
+		*slot = assignInTurn(s)
 	} else if call, ok := s.Rhs[0].(*ast.FuncCallExpr); ok {
 		call.AdjustRet = false // it is adjusted to one result all the same
 	}
-}
-
-func (r *rewriter) mayBeLocal(e ast.Expr) bool {
-	name, ok := e.(*ast.IdentExpr)
-	return ok && r.locals[name.Value]
 }
 
 // expressions rewrites a list.

@@ -252,6 +252,6 @@ func (s *scanner) operator() int {
 }
 
 func blank(c byte) bool    { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
-func decimal(c byte) bool    { return '0' <= c && c <= '9' }
+func decimal(c byte) bool  { return '0' <= c && c <= '9' }
 func hexDigit(c byte) bool { return decimal(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
 func wordPart(c byte) bool { return c == '_' || decimal(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }

@@ -10,6 +10,13 @@ import (
 // pieceBytes is how many bytes simple loops in Go work on between two polls.
 const pieceBytes = 1 << 16
 
+// shortBytes is up to where strings are worked on without a buffer on the heap.
+const shortBytes = 64
+
+// firstRoom bounds the room that is taken for a result of a length that is not known yet: what it does not need it holds all the
+// same for as long as it lives.
+const firstRoom = 256
+
 // maxValues bounds how many values one call may return.
 const maxValues = 500_000
 
@@ -111,41 +118,53 @@ func (l *stringLibrary) rep(L *lua.LState) int {
 
 func (l *stringLibrary) reverse(L *lua.LState) int {
 	s := checkString(L, 1, "reverse")
-	return l.rewrite(L, s, func(i int) byte { return s[len(s)-1-i] })
+	l.guard.room(L, len(s))
+	var short [shortBytes]byte
+	out := append(short[:0], s...)
+	for left := len(s); left > 0; left-- {
+		if left%pieceBytes == 0 {
+			l.guard.poll(L)
+		}
+		out[len(s)-left] = s[left-1]
+	}
+	L.Push(lua.LString(out))
+	return 1
+}
+
+// lowerCase and upperCase say what letters of the C locale become.
+var lowerCase, upperCase = shifted('A', 'Z', 'a'-'A'), shifted('a', 'z', 'A'-'a')
+
+// shifted returns all bytes, those from one to another moved.
+func shifted(from, to byte, by int) (table [256]byte) {
+	for c := range table {
+		table[c] = byte(c)
+		if from <= byte(c) && byte(c) <= to {
+			table[c] = byte(c + by)
+		}
+	}
+	return table
 }
 
 func (l *stringLibrary) lower(L *lua.LState) int {
-	s := checkString(L, 1, "lower")
-	return l.rewrite(L, s, func(i int) byte {
-		if c := s[i]; 'A' <= c && c <= 'Z' {
-			return c + ('a' - 'A')
-		}
-		return s[i]
-	})
+	return l.translate(L, checkString(L, 1, "lower"), &lowerCase)
 }
 
 func (l *stringLibrary) upper(L *lua.LState) int {
-	s := checkString(L, 1, "upper")
-	return l.rewrite(L, s, func(i int) byte {
-		if c := s[i]; 'a' <= c && c <= 'z' {
-			return c - ('a' - 'A')
-		}
-		return s[i]
-	})
+	return l.translate(L, checkString(L, 1, "upper"), &upperCase)
 }
 
-// rewrite pushes a string as long as s, of the bytes that f says.
-func (l *stringLibrary) rewrite(L *lua.LState, s string, f func(i int) byte) int {
+// translate pushes what the bytes of a string become.
+func (l *stringLibrary) translate(L *lua.LState, s string, table *[256]byte) int {
 	l.guard.room(L, len(s))
-	var out strings.Builder
-	out.Grow(len(s))
-	for from := 0; from < len(s); from += pieceBytes {
-		l.guard.poll(L)
-		for i := from; i < min(from+pieceBytes, len(s)); i++ {
-			out.WriteByte(f(i))
+	var short [shortBytes]byte
+	out := append(short[:0], s...)
+	for i, c := range out {
+		if (i+1)%pieceBytes == 0 {
+			l.guard.poll(L)
 		}
+		out[i] = table[c]
 	}
-	L.Push(lua.LString(out.String()))
+	L.Push(lua.LString(out))
 	return 1
 }
 

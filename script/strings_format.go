@@ -30,7 +30,7 @@ type directive struct {
 func (l *stringLibrary) format(L *lua.LState) int {
 	f := formatting{library: l, L: L}
 	format := checkString(L, 1, "format")
-	f.out.Grow(min(len(format)+expectedItem*L.GetTop(), MaxString))
+	f.out.Grow(min(len(format)+expectedItem*L.GetTop(), firstRoom))
 	for arg := 2; ; f.count() {
 		i := strings.IndexByte(format, '%')
 		if i < 0 {

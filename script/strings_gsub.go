@@ -60,7 +60,7 @@ func (b *substitution) all(most int, anchored bool) (n int) {
 			return n
 		}
 		if n++; n == 1 {
-			b.out.Grow(min(len(b.subject), MaxString))
+			b.out.Grow(min(len(b.subject), firstRoom))
 		}
 		b.add(b.subject[b.copied:start])
 		b.replace(start, end)
