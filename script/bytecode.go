@@ -16,9 +16,6 @@ func finish(p *lua.FunctionProto) *Error {
 		return syntaxError("%s:%d: function uses more than %d local variables of the functions around it: put them into a table",
 			p.SourceName, p.LineDefined, maxUpvalues)
 	}
-	if len(p.Code) > maxJump && jumps(p.Code) {
-		return syntaxError("%s:%d: function longer than %d instructions: split it", p.SourceName, p.LineDefined, maxJump)
-	}
 	for i, k := range p.Constants {
 		switch k {
 		case lua.LString(concatName):
@@ -44,17 +41,6 @@ func opcode(inst uint32) int { return int(inst >> 26) }
 func argA(inst uint32) int   { return int(inst>>18) & 0xff }
 func argB(inst uint32) int   { return int(inst) & 0x1ff }
 func argC(inst uint32) int   { return int(inst>>9) & 0x1ff }
-
-// jumps reports whether code goes anywhere but on.
-func jumps(code []uint32) bool {
-	return slices.ContainsFunc(code, func(inst uint32) bool {
-		switch opcode(inst) {
-		case lua.OP_JMP, lua.OP_FORLOOP, lua.OP_FORPREP:
-			return true
-		}
-		return false
-	})
-}
 
 // mendConstructors corrects table constructors whose elements end with a full instruction of them. The compiler repeats that
 // instruction for each key that follows, when its registers hold other values, and puts what a last call or "..." answers over

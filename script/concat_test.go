@@ -1,15 +1,27 @@
 package script
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 	"github.com/yuin/gopher-lua/parse"
+
+	"github.com/luastore/store/internal/boundtest"
 )
+
+// cases returns how many of n generated cases are tried: under the race detector a tenth.
+func cases(n int) int {
+	if boundtest.Race {
+		return n / 10
+	}
+	return n
+}
 
 // stock compiles as gopher-lua does.
 func stock(t testing.TB, source string) *lua.FunctionProto {
@@ -127,7 +139,7 @@ func (g grammar) statement() string {
 
 func TestConcat_IsTheOperator(t *testing.T) {
 	g := grammar{rand.New(rand.NewPCG(6, uint64(len(concatPrelude))))}
-	for range 1000 {
+	for range cases(1000) {
 		source := concatPrelude + "local function run(...) " + g.statement() + " end\nreturn log, run('v', 'w')"
 		if got, want := outcome(ours(t, source)), outcome(stock(t, source)); got != want {
 			t.Errorf("got %swant %s%s", got, want, strings.TrimPrefix(source, concatPrelude))
@@ -135,8 +147,52 @@ func TestConcat_IsTheOperator(t *testing.T) {
 	}
 }
 
+func TestConcat_MetamethodThatYields_FailsAsTheOperatorDoes(t *testing.T) {
+	const source = `local m = setmetatable({}, {__concat = function() return coroutine.yield(1) end})
+		return coroutine.resume(coroutine.create(function() return m .. 1 end))`
+	if got, want := outcome(ours(t, source)), outcome(stock(t, source)); got != want {
+		t.Errorf("got %swant %s", got, want)
+	}
+}
+
+func TestConcat_TooLong_IsRefusedBeforeItIsMade(t *testing.T) {
+	for _, operands := range []int{2, 3, 50, 250} {
+		chain := "s" + strings.Repeat(" .. s", operands-1)
+		proto := ours(t, "local s = 'x' while true do s = "+chain+" end")
+		t.Run(fmt.Sprint(operands), func(t *testing.T) {
+			boundtest.Cheap(t, time.Second, 4*MaxString, func() {
+				if got, want := outcome(proto), "error: test.lua:1: string longer than 33554432 bytes"; got != want {
+					t.Errorf("got %s, want %s", got, want)
+				}
+			})
+		})
+	}
+}
+
+func TestConcat_AsksTheGuardOfItsState(t *testing.T) {
+	const source = "local s = 'x' for i = 1, 19 do s = s .. s end return s"
+	L := lua.NewState()
+	defer L.Close()
+	g := &guard{ctx: t.Context()}
+	L.SetContext(context.WithValue(g.ctx, guardKey{}, g))
+	if guardOf(L) != g {
+		t.Fatal("the guard is not found")
+	}
+	thread, stop := L.NewThread()
+	defer stop()
+	if guardOf(thread) != g {
+		t.Error("a coroutine has another guard")
+	}
+	L.Push(L.NewFunctionFromProto(ours(t, source)))
+	if err := L.PCall(0, 1, nil); err != nil || len(L.ToString(-1)) != 1<<19 {
+		t.Errorf("got %d bytes and %v", len(L.ToString(-1)), err)
+	}
+}
+
 func BenchmarkConcat(b *testing.B) {
-	for _, operands := range []string{"a .. c", "a .. n", "a .. ':' .. c", "a..c..a..c..a..c..a..c..a..c", strings.Repeat("a..", 59) + "a"} {
+	for _, operands := range []string{
+		"a .. c", "a .. n", "a .. ':' .. c", "a..c..a..c..a..c..a..c..a..c", strings.Repeat("a..", 59) + "a",
+	} {
 		source := "local a, c, n = 'alpha', 'gamma', 17 for i = 1, 1000 do local s = " + operands + " end"
 		for name, compile := range map[string]func(testing.TB, string) *lua.FunctionProto{"stock": stock, "ours": ours} {
 			b.Run(fmt.Sprintf("%d operands/%.8s/%s", strings.Count(operands, "..")+1, operands, name), func(b *testing.B) {

@@ -7,8 +7,12 @@ const (
 	maxFunctions = 8000 // each takes 17 KB until all are compiled
 )
 
-// What the compiler numbers in 18 bits with a sign. Above it goes wrong silently.
-const maxJump = 1<<17 - 1
+// What the compiler gets wrong without saying so, because it counts labels and the way back in a loop in 18 bits with a sign. An
+// expression or statement takes at most five instructions.
+const (
+	maxLabels = 1<<17 - 1
+	maxNodes  = maxLabels / 5
+)
 
 // A cost estimates, from above, the steps of compiling what the rewriter walks over, which begins and ends functions and blocks
 // in the order of the source.
@@ -17,6 +21,7 @@ type cost struct {
 	functions int
 	visible   int // local variables and blocks that a name is looked for in
 	names     int // uses of names so far
+	longLoop  bool
 	body      *bodyCost
 }
 
@@ -26,6 +31,7 @@ type bodyCost struct {
 	unnamed   int              // constants made of others
 	labels    int              // targets of jumps
 	gotos     int
+	nodes     int // expressions and statements, and variables that functions in it use
 }
 
 type constant struct {
@@ -41,8 +47,17 @@ func (c *cost) enterFunction() (leave func()) {
 	return func() {
 		upvalues := min(visible, c.names-names)
 		c.steps += upvalues * (upvalues + visible) / 8
+		if outer != nil {
+			outer.nodes += upvalues
+		}
 		c.body, c.visible = outer, visible
 	}
+}
+
+// enterLoop begins a loop. The result ends it.
+func (c *cost) enterLoop() (leave func()) {
+	nodes := c.body.nodes
+	return func() { c.longLoop = c.longLoop || c.body.nodes-nodes > maxNodes }
 }
 
 // enterBlock begins a block. The result ends it.
@@ -106,7 +121,9 @@ func (c *cost) exceeded() string {
 		return "too many functions for one source: split it into modules"
 	case c.steps > maxSteps:
 		return "too much to compile at once: split it into modules, and lists of constants into several functions"
-	case c.body.labels > maxJump:
+	case c.longLoop:
+		return "loop too long: split it"
+	case c.body.labels > maxLabels, c.body.gotos > 0 && c.body.nodes > maxNodes:
 		return "function too long: split it"
 	}
 	return ""

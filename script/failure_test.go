@@ -41,7 +41,7 @@ func TestError_SaysWhatAndWhere(t *testing.T) {
 			"local function f() coroutine.wrap(function() error('deep') end)() end\nf()", "test.lua:1: deep", "test.lua:1: in function 'f'\n\ttest.lua:2: in main chunk", nil,
 		},
 		"deep recursion":     {"local function f() return 1 + f() end\nf()", "test.lua:1: stack overflow", "test.lua:1: in function 'f'\n\t...", nil},
-		"too many values":    {`unpack({}, 1, 2e6)`, "registry overflow", "in function 'unpack'", nil},
+		"too many values":    {`unpack({}, 1, 2e6)`, "too many results to unpack", "in function 'unpack'", nil},
 		"an error after one": {`pcall(error, "first") error("second", 0)`, "second", "in main chunk", "second"},
 		"tail calls in between": {
 			"local function f() error('x') end\nlocal function g() return f() end\nlocal function h() g() end\nh()",

@@ -17,6 +17,7 @@ type randomness struct {
 // reset forgets the seed between two units.
 func (r *randomness) reset() { r.seeded = false }
 
+// seed makes the numbers that follow repeat those after the same seed.
 func (r *randomness) seed(a, b uint64) {
 	r.source.Seed(a, b)
 	r.seeded = true
@@ -36,13 +37,15 @@ func (r *randomness) draw() *rand.Rand {
 // mathFunctions returns the library math, without pi and huge.
 func mathFunctions(r *randomness) map[string]lua.LGFunction {
 	functions := map[string]lua.LGFunction{
-		"atan2": binary("atan2", math.Atan2), "fmod": binary("fmod", math.Mod), "mod": binary("mod", math.Mod), "pow": binary("pow", math.Pow),
+		"atan2": binary("atan2", math.Atan2), "fmod": binary("fmod", math.Mod), "mod": binary("mod", math.Mod),
+		"pow":   binary("pow", math.Pow),
 		"frexp": frexp, "ldexp": ldexp, "max": largest, "min": smallest, "modf": modf,
 		"random": r.random, "randomseed": r.randomseed,
 	}
 	for name, f := range map[string]func(float64) float64{
-		"abs": math.Abs, "acos": math.Acos, "asin": math.Asin, "atan": math.Atan, "ceil": math.Ceil, "cos": math.Cos, "cosh": math.Cosh,
-		"deg": degrees, "exp": math.Exp, "floor": math.Floor, "log": math.Log, "log10": log10, "rad": radians, "sin": math.Sin,
+		"abs": math.Abs, "acos": math.Acos, "asin": math.Asin, "atan": math.Atan, "ceil": math.Ceil, "cos": math.Cos,
+		"cosh": math.Cosh, "deg": degrees, "exp": math.Exp, "floor": math.Floor, "log": math.Log,
+		"log10": log10, "rad": radians, "sin": math.Sin,
 		"sinh": math.Sinh, "sqrt": math.Sqrt, "tan": math.Tan, "tanh": math.Tanh,
 	} {
 		functions[name] = unary(name, f)
@@ -50,6 +53,7 @@ func mathFunctions(r *randomness) map[string]lua.LGFunction {
 	return functions
 }
 
+// unary makes a function of Lua of one that takes a number.
 func unary(name string, f func(float64) float64) lua.LGFunction {
 	return func(L *lua.LState) int {
 		L.Push(lua.LNumber(f(checkNumber(L, 1, name))))
@@ -57,6 +61,7 @@ func unary(name string, f func(float64) float64) lua.LGFunction {
 	}
 }
 
+// binary makes a function of Lua of one that takes two numbers.
 func binary(name string, f func(x, y float64) float64) lua.LGFunction {
 	return func(L *lua.LState) int {
 		x := checkNumber(L, 1, name)
@@ -65,6 +70,7 @@ func binary(name string, f func(x, y float64) float64) lua.LGFunction {
 	}
 }
 
+// degrees and radians multiply and divide by the same number as Lua 5.1, for the same last digit.
 func degrees(x float64) float64 { return x / (math.Pi / 180) }
 func radians(x float64) float64 { return x * (math.Pi / 180) }
 
@@ -77,6 +83,7 @@ func log10(x float64) float64 {
 	return y
 }
 
+// frexp returns a fraction of at least a half and an exponent of 2.
 func frexp(L *lua.LState) int {
 	fraction, exponent := math.Frexp(checkNumber(L, 1, "frexp"))
 	L.Push(lua.LNumber(fraction))
@@ -84,12 +91,14 @@ func frexp(L *lua.LState) int {
 	return 2
 }
 
+// ldexp takes exponents of any size, where Lua 5.1 cuts them to 32 bits.
 func ldexp(L *lua.LState) int {
 	fraction := checkNumber(L, 1, "ldexp")
 	L.Push(lua.LNumber(math.Ldexp(fraction, checkInt(L, 2, "ldexp"))))
 	return 1
 }
 
+// modf leaves a fraction of 0 for infinity, as C does.
 func modf(L *lua.LState) int {
 	x := checkNumber(L, 1, "modf")
 	whole, fraction := math.Modf(x)
@@ -101,6 +110,7 @@ func modf(L *lua.LState) int {
 	return 2
 }
 
+// largest is math.max. What is no number is neither larger nor smaller than any.
 func largest(L *lua.LState) int {
 	largest := checkNumber(L, 1, "max")
 	for i := 2; i <= L.GetTop(); i++ {
@@ -112,6 +122,7 @@ func largest(L *lua.LState) int {
 	return 1
 }
 
+// smallest is math.min.
 func smallest(L *lua.LState) int {
 	smallest := checkNumber(L, 1, "min")
 	for i := 2; i <= L.GetTop(); i++ {
@@ -144,6 +155,7 @@ func (r *randomness) random(L *lua.LState) int {
 	return 1
 }
 
+// randomseed tells all numbers apart, fractions too.
 func (r *randomness) randomseed(L *lua.LState) int {
 	r.seed(math.Float64bits(checkNumber(L, 1, "randomseed")), 0)
 	return 0

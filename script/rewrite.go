@@ -59,6 +59,7 @@ func (r *rewriter) checkCost(line int) {
 
 // deeper begins a level, and reports whether there is room for it and no error so far.
 func (r *rewriter) deeper(line int) bool {
+	r.cost.body.nodes++
 	if r.depth++; r.depth > MaxNesting && r.err == nil {
 		r.err = tooDeep(r.program, line)
 	}
@@ -99,28 +100,15 @@ func (r *rewriter) statement(slot *ast.Stmt) {
 		r.expression(&s.Expr)
 	case *ast.DoBlockStmt:
 		r.block(s.Stmts)
-	case *ast.WhileStmt:
-		r.cost.label(3)
-		r.expression(&s.Condition)
-		r.block(s.Stmts)
-	case *ast.RepeatStmt:
-		r.cost.label(4)
-		r.block(s.Stmts)
-		r.expression(&s.Condition)
+	case *ast.WhileStmt, *ast.RepeatStmt, *ast.NumberForStmt, *ast.GenericForStmt:
+		leave := r.cost.enterLoop()
+		r.loop(s)
+		leave()
 	case *ast.IfStmt:
 		r.cost.label(3)
 		r.expression(&s.Condition)
 		r.block(s.Then)
 		r.block(s.Else)
-	case *ast.NumberForStmt:
-		r.numberFor(s)
-	case *ast.GenericForStmt:
-		r.cost.label(3)
-		r.expressions(s.Exprs)
-		leave := r.cost.enterBlock()
-		r.cost.locals(len(s.Names))
-		r.block(s.Stmts)
-		leave()
 	case *ast.FuncDefStmt:
 		r.definition(s)
 	case *ast.ReturnStmt:
@@ -130,16 +118,36 @@ func (r *rewriter) statement(slot *ast.Stmt) {
 	}
 }
 
-func (r *rewriter) numberFor(s *ast.NumberForStmt) {
-	r.cost.label(1)
-	r.expression(&s.Init)
-	r.expression(&s.Limit)
-	if s.Step != nil {
-		r.expression(&s.Step)
+func (r *rewriter) loop(s ast.Stmt) {
+	switch s := s.(type) {
+	case *ast.WhileStmt:
+		r.cost.label(3)
+		r.expression(&s.Condition)
+		r.block(s.Stmts)
+	case *ast.RepeatStmt:
+		r.cost.label(4)
+		r.block(s.Stmts)
+		r.expression(&s.Condition)
+	case *ast.NumberForStmt:
+		r.cost.label(1)
+		r.expression(&s.Init)
+		r.expression(&s.Limit)
+		if s.Step != nil {
+			r.expression(&s.Step)
+		}
+		r.body(1, s.Stmts)
+	case *ast.GenericForStmt:
+		r.cost.label(3)
+		r.expressions(s.Exprs)
+		r.body(len(s.Names), s.Stmts)
 	}
+}
+
+// body rewrites the block of a loop that has variables of its own.
+func (r *rewriter) body(variables int, stmts []ast.Stmt) {
 	leave := r.cost.enterBlock()
-	r.cost.locals(1)
-	r.block(s.Stmts)
+	r.cost.locals(variables)
+	r.block(stmts)
 	leave()
 }
 
@@ -163,6 +171,7 @@ func (r *rewriter) function(f *ast.FunctionExpr) {
 
 // target notes what is assigned.
 func (r *rewriter) target(e ast.Expr) {
+	r.cost.body.nodes += 2
 	switch e := e.(type) {
 	case *ast.IdentExpr:
 		r.assigned[e.Value] = true

@@ -90,7 +90,8 @@ func (g grammar) program() string {
 	for range 1 + g.IntN(4) {
 		targets, values := make([]string, 1+g.IntN(3)), make([]string, 1+g.IntN(3))
 		for i := range targets {
-			targets[i] = g.pick("a", "b", "c", "p", "q", "q", "q", "G", "H", "t.x", "t.y", "t[1]", "t[2]", "u.x", "t[a]", "u[q]", "t[G]", "v")
+			targets[i] = g.pick("a", "b", "c", "p", "q", "q", "q", "G", "H",
+				"t.x", "t.y", "t[1]", "t[2]", "u.x", "t[a]", "u[q]", "t[G]", "v")
 		}
 		for i := range values {
 			values[i] = g.value()
@@ -100,7 +101,8 @@ func (g grammar) program() string {
 			b.WriteString(g.pick("t, t.x = u, 9 ", "t.x, t = 9, u ", "t, u = u, t ", "t[1], t, u = t[2], u, t "))
 		}
 		if g.IntN(4) == 0 {
-			b.WriteString("v = " + g.constructor() + " for i = 1, 160 do H = H .. tostring(v[i]) end H = H .. tostring(v.k) .. tostring(v.l) ")
+			b.WriteString("v = " + g.constructor() + " for i = 1, 160 do H = H .. tostring(v[i]) end ")
+			b.WriteString("H = H .. tostring(v.k) .. tostring(v.l) ")
 		}
 	}
 	b.WriteString("local r = '' for _, v in ipairs{a, b, c, p, q, G, t.x, t.y, t[1], t[2], u.x, u.y, u[1], u[2]} do ")
@@ -144,7 +146,7 @@ func TestCompile_ProgramsAnswerAsInLua51(t *testing.T) {
 		servertest.Missing(t, "needs lua5.1 to compare with: apt-get install lua5.1")
 	}
 	g := grammar{rand.New(rand.NewPCG(51, 6))}
-	programs := make([]string, 2000)
+	programs := make([]string, cases(2000))
 	script := "local function try(f) local ok, v = pcall(f) print(ok and v or 'error') end\n"
 	for i := range programs {
 		programs[i] = g.program()
@@ -204,7 +206,11 @@ func TestCompile_WhatGopherLuaGetsWrong_IsRefused(t *testing.T) {
 		},
 		"long loop": {
 			"for i = 1, 2 do " + strings.Repeat("x = 1 ", 70000) + "end",
-			"a.lua:0: function longer than 131071 instructions: split it",
+			"a.lua:1: loop too long: split it",
+		},
+		"long way back": {
+			"::a:: " + strings.Repeat("x = 1 ", 70000) + "goto a",
+			"a.lua:1: function too long: split it",
 		},
 		"many branches": {strings.Repeat("if x then end ", 50000), "a.lua:1: function too long: split it"},
 		"many elements": {

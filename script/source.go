@@ -27,7 +27,8 @@ func tooDeep(name string, line int) *Error {
 	return syntaxError("%s:%d: nested too deeply: more than %d levels", name, line, MaxNesting)
 }
 
-// lineOf returns the number of the line after read, as the parser counts: a carriage return and a line feed end one line together.
+// lineOf returns the number of the line after read, as the parser counts: a carriage return and a line feed together end one
+// line.
 func lineOf(read string) int {
 	line := 1
 	for i := 0; i < len(read); i++ {

@@ -48,7 +48,7 @@ func TestCompile_DeepSource_IsRefused(t *testing.T) {
 		{"x = ", "{1 + ", ""},
 		{"x = ", "1e\"{ ", ""},
 	} {
-		n := (MaxSource - len(c.before) - len(c.after)) / len(c.level)
+		n := (cases(MaxSource) - len(c.before) - len(c.after)) / len(c.level)
 		_, err := Compile("a.lua", c.before+strings.Repeat(c.level, n)+c.after)
 		if err == nil || !strings.HasPrefix(err.Error(), "a.lua:1: ") {
 			t.Errorf("%q: got %.200v", c.level, err)
@@ -68,7 +68,7 @@ func TestCompile_NestingOfRealScripts_IsTaken(t *testing.T) {
 		{"x = ", "(", "1", ")", "", 4000},
 		{"x = a", "[a", "", "]", "", 190},
 		{"x = 1", "+a", "", "", "", 4000},
-		{"x = 1", "..a", "", "", "", 4000},
+		{"x = a", "..a", "", "", "", 4000},
 		{"x = a", ".b", "", "", "", 4000},
 		{"x = a", ":b()", "", "", "", 4000},
 		{"x = {", "'a' .. b, ", "", "", "}", 10000},
@@ -76,7 +76,7 @@ func TestCompile_NestingOfRealScripts_IsTaken(t *testing.T) {
 		{"", "local x = a + b f() ", "", "", "", 190},
 		{"if x then ", "elseif x == 1 then f() ", "", "", "else end", 1000},
 		{"", "do ", "", "end ", "", 4000},
-		{"", "function f() ", "", "end ", "", 2000},
+		{"", "function f() ", "", "end ", "", 200},
 		{"", "if x then ", "", "end ", "", 2000},
 		{"", "repeat ", "", "until x ", "", 2000},
 		{"", "function f() return a + b end ", "", "", "", 5000},
@@ -105,13 +105,14 @@ func TestCompile_DeepSource_NamesTheLine(t *testing.T) {
 
 // worstSources are as long as a source may be, and cost the parser or the compiler most for what they say.
 func worstSources() map[string]string {
+	longest := cases(MaxSource)
 	fill := func(before, unit, after string) string {
-		return before + strings.Repeat(unit, (MaxSource-len(before)-len(after))/len(unit)) + after
+		return before + strings.Repeat(unit, (longest-len(before)-len(after))/len(unit)) + after
 	}
 	counted := func(before, unit, after string) string {
 		var b strings.Builder
 		b.WriteString(before)
-		for i := 0; b.Len()+len(unit)+len(after)+8 < MaxSource; i++ {
+		for i := 0; b.Len()+len(unit)+len(after)+8 < longest; i++ {
 			fmt.Fprintf(&b, unit, i)
 		}
 		return b.String() + after
@@ -126,7 +127,7 @@ func worstSources() map[string]string {
 		"targets":              fill("", "a[b],c=d ", ""),
 		"elements":             fill("a={", "1,", "}"),
 		"functions":            fill("", "f(function()end)", ""),
-		"functions and rest":   fill(strings.Repeat("f(function()end)", maxFunctions-10), "a=b..c ", ""),
+		"functions and rest":   fill(strings.Repeat("f(function()end)", cases(maxFunctions)-10), "a=b..c ", ""),
 		"blocks":               fill("", "do end ", ""),
 		"branches":             fill("", "if a then end ", ""),
 		"words":                fill("", "a ", ""),
@@ -152,17 +153,13 @@ func worstSources() map[string]string {
 	}
 }
 
-func TestCompile_WorstSources_AreBoundedInTimeAndMemory(t *testing.T) {
+func TestCompile_WorstSources_AreBoundedInTime(t *testing.T) {
 	for name, source := range worstSources() {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			start := time.Now()
-			p, err := Compile("a.lua", source)
+			_, _ = Compile("a.lua", source) // both are right
 			if took, most := time.Since(start), boundtest.Scale(10*time.Second); took > most {
 				t.Errorf("took %v, want at most %v", took, most)
-			}
-			if err == nil {
-				t.Logf("%d bytes, %d instructions", len(source), len(p.proto.Code))
 			}
 		})
 	}
@@ -170,13 +167,16 @@ func TestCompile_WorstSources_AreBoundedInTimeAndMemory(t *testing.T) {
 
 func TestScanner_SplitsAsTheParserDoes(t *testing.T) {
 	pieces := []string{
-		"a", "b1", "_", "end", "and", " ", "  ", "\t", "\n", "\r", "\r\n", "\n\r", "1", "0", "00", "0x1F", "0X", "1e5", "1E+5", "2e-", "1e", ".5", "5.",
-		".", "..", "...", "=", "==", "~=", "~", "<", "<=", ">", ">=", ":", "::", ",", ";", "+", "-", "--", "---", "*", "/", "%", "^", "#", "(", ")",
-		"{", "}", "[", "]", "[[", "]]", "[=[", "]=]", "[==[", "]==]", "--[[", "--[=[", "--[", "'", "\"", "\\", "\\n", "\\'", "\\\"", "\\065", "\\\n",
+		"a", "b1", "_", "end", "and", " ", "  ", "\t", "\n", "\r", "\r\n", "\n\r",
+		"1", "0", "00", "0x1F", "0X", "1e5", "1E+5", "2e-", "1e", ".5", "5.",
+		".", "..", "...", "=", "==", "~=", "~", "<", "<=", ">", ">=", ":", "::", ",", ";",
+		"+", "-", "--", "---", "*", "/", "%", "^", "#", "(", ")",
+		"{", "}", "[", "]", "[[", "]]", "[=[", "]=]", "[==[", "]==]", "--[[", "--[=[", "--[",
+		"'", "\"", "\\", "\\n", "\\'", "\\\"", "\\065", "\\\n",
 		"\\\r\n", "'x'", "\"y\"", "[[z]]", "é", "\x00", "@",
 	}
 	random := rand.New(rand.NewPCG(1, 1))
-	for range 50000 {
+	for range cases(50000) {
 		var b strings.Builder
 		for range 1 + random.IntN(12) {
 			b.WriteString(pieces[random.IntN(len(pieces))])
@@ -210,20 +210,21 @@ func checkScanner(t *testing.T, source string) {
 		if tok.Type == '.' {
 			want = "."
 		}
-		if quoted := got != "" && strings.ContainsRune("'\"[", rune(got[0])) && got != "["; got != want || quoted != (tok.Type == parse.TString) {
+		quoted := got != "" && strings.ContainsRune("'\"[", rune(got[0])) && got != "["
+		if got != want || quoted != (tok.Type == parse.TString) {
 			t.Errorf("%q: got token %q, want %q", source, got, want)
 			return
 		}
 	}
 }
 
-func FuzzCompile(f *testing.F) {
+func FuzzRewrite(f *testing.F) {
 	g := grammar{rand.New(rand.NewPCG(3, 3))}
 	for range 20 {
 		f.Add(concatPrelude + g.statement())
 		f.Add(g.program())
 	}
-	for _, seed := range []string{"goto a ::a::", "x = 1e\"{", "local a <const> = 1", "for i=1,2 do local function f() return i end end"} {
+	for _, seed := range []string{"goto a ::a::", "x = 1e\"{", "for i=1,2 do local function f() return i end end"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, source string) {

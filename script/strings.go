@@ -13,10 +13,6 @@ const pieceBytes = 1 << 16
 // shortBytes is up to where strings are worked on without a buffer on the heap.
 const shortBytes = 64
 
-// firstRoom bounds the room that is taken for a result of a length that is not known yet: what it does not need it holds all the
-// same for as long as it lives.
-const firstRoom = 256
-
 // maxValues bounds how many values one call may return.
 const maxValues = 500_000
 
@@ -38,11 +34,13 @@ func stringFunctions(g *guard) map[string]lua.LGFunction {
 	}
 }
 
+// len counts bytes.
 func (l *stringLibrary) len(L *lua.LState) int {
 	L.Push(lua.LNumber(len(checkString(L, 1, "len"))))
 	return 1
 }
 
+// sub returns a part of its argument, which shares its memory.
 func (l *stringLibrary) sub(L *lua.LState) int {
 	s := checkString(L, 1, "sub")
 	start, end := fromStart(cInt(L, 2, "sub"), len(s)), fromStart(cIntOr(L, 3, "sub", -1), len(s))
@@ -71,6 +69,7 @@ var byteValues = func() (values [256]lua.LValue) {
 	return values
 }()
 
+// byte refuses what would fill half of a state's stack.
 func (l *stringLibrary) byte(L *lua.LState) int {
 	s := checkString(L, 1, "byte")
 	start := fromStart(cIntOr(L, 2, "byte", 1), len(s))
@@ -104,6 +103,7 @@ func (l *stringLibrary) char(L *lua.LState) int {
 	return 1
 }
 
+// rep asks for room before it multiplies: both factors are up to the script.
 func (l *stringLibrary) rep(L *lua.LState) int {
 	s, n := checkString(L, 1, "rep"), max(cInt(L, 2, "rep"), 0)
 	if s == "" {
@@ -116,6 +116,7 @@ func (l *stringLibrary) rep(L *lua.LState) int {
 	return 1
 }
 
+// reverse turns bytes around, not characters.
 func (l *stringLibrary) reverse(L *lua.LState) int {
 	s := checkString(L, 1, "reverse")
 	l.guard.room(L, len(s))

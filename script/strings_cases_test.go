@@ -25,7 +25,9 @@ var (
 		1e15, 1 << 53, 1<<53 + 2, 1 << 62, 1 << 63, -1 << 63, 1 << 64, 1e19, -1e19, 1e300, 1e-300, math.MaxFloat64,
 		math.SmallestNonzeroFloat64, 123456789, 1234567.5, 0.1, 1.0 / 3, 99999.95, 9.5, 0.0001, 0.00001234, 100000, 1e6, 1e100,
 	}
-	numerals = []string{"10", "0x1f", " 7 ", "1e1", "-3", "+2", "1.5", "abc", "", "0x", "1e", "1_0", "inf", "nan", "-nan", "010", "1 2", "\v3\r"}
+	numerals = []string{
+		"10", "0x1f", " 7 ", "1e1", "-3", "+2", "1.5", "abc", "", "0x", "1e", "1_0", "inf", "nan", "-nan", "010", "1 2", "\v3\r",
+	}
 )
 
 // pick returns one of several.
@@ -113,7 +115,9 @@ func (g *stringCases) substituting() []any {
 
 func (g *stringCases) replacement() any {
 	if g.one(2) {
-		return pick(g, []any{named("t1"), named("t2"), named("t3"), named("f1"), named("f2"), named("f3"), named("f4"), named("f5"), 12.5})
+		return pick(g, []any{
+			named("t1"), named("t2"), named("t3"), named("f1"), named("f2"), named("f3"), named("f4"), named("f5"), 12.5,
+		})
 	}
 	var b strings.Builder
 	for range g.IntN(5) {

@@ -13,7 +13,7 @@ const expectedItem = 8
 type formatting struct {
 	library *stringLibrary
 	L       *lua.LState
-	out     strings.Builder
+	out     result
 	items   int // so far
 }
 
@@ -28,17 +28,17 @@ type directive struct {
 // format formats as sprintf of C does, within the bounds of Lua 5.1. What Lua 5.1 loses is kept: what is behind a NUL byte in a
 // string for "%s", and a NUL byte that "%c" makes.
 func (l *stringLibrary) format(L *lua.LState) int {
-	f := formatting{library: l, L: L}
+	f := formatting{library: l, L: L, out: result{guard: l.guard, L: L}}
 	format := checkString(L, 1, "format")
-	f.out.Grow(min(len(format)+expectedItem*L.GetTop(), firstRoom))
+	f.out.expect(len(format) + expectedItem*L.GetTop())
 	for arg := 2; ; f.count() {
 		i := strings.IndexByte(format, '%')
 		if i < 0 {
 			break
 		}
-		f.add(format[:i])
+		f.out.add(format[:i])
 		if format = format[i+1:]; format != "" && format[0] == '%' {
-			f.add("%")
+			f.out.add("%")
 			format = format[1:]
 			continue
 		}
@@ -48,8 +48,8 @@ func (l *stringLibrary) format(L *lua.LState) int {
 		format = f.directive(format, arg)
 		arg++
 	}
-	f.add(format)
-	L.Push(lua.LString(f.out.String()))
+	f.out.add(format)
+	L.Push(f.out.text())
 	return 1
 }
 
@@ -60,7 +60,8 @@ func (f *formatting) count() {
 	}
 }
 
-// directive adds an argument as the format says where it begins, and returns the rest of the format.
+// directive adds an argument as the format says where it begins, behind the "%", and returns the rest of the format. The numbers
+// that the directives take are those of C on 64-bit machines: integers are cut, and wrap where there is no sign.
 func (f *formatting) directive(format string, arg int) string {
 	d, rest := f.scan(format)
 	verb := ""
@@ -69,13 +70,13 @@ func (f *formatting) directive(format string, arg int) string {
 	}
 	switch verb {
 	case "c":
-		f.addString(d, string([]byte{charOf(checkNumber(f.L, arg, "format"))}))
+		f.addString(d, string([]byte{charOf(f.number(arg))}))
 	case "d", "i":
-		f.addSigned(d, cInteger(checkNumber(f.L, arg, "format")))
+		f.addSigned(d, cInteger(f.number(arg)))
 	case "o", "u", "x", "X":
-		f.addUnsigned(d, verb[0], twosComplement(checkNumber(f.L, arg, "format")))
+		f.addUnsigned(d, verb[0], twosComplement(f.number(arg)))
 	case "e", "E", "f", "g", "G":
-		f.addFloat(d, verb[0], checkNumber(f.L, arg, "format"))
+		f.addFloat(d, verb[0], f.number(arg))
 	case "q":
 		f.quote(checkString(f.L, arg, "format"))
 	case "s":
@@ -88,6 +89,14 @@ func (f *formatting) directive(format string, arg int) string {
 		raise(f.L, "invalid option '%%%s' to 'format'", strings.Trim(verb, "\x00"))
 	}
 	return rest
+}
+
+// number returns a number argument. To read a string as one may take as long as many directives.
+func (f *formatting) number(arg int) float64 {
+	if s, ok := f.L.Get(arg).(lua.LString); ok && len(s) > shortBytes {
+		f.library.guard.poll(f.L)
+	}
+	return checkNumber(f.L, arg, "format")
 }
 
 // scan reads flags, width and precision, of two digits each at most.
@@ -123,46 +132,42 @@ func formatDigit(c byte) bool { return '0' <= c && c <= '9' }
 func (f *formatting) addString(d directive, s string) {
 	padding := padSpaces[:max(d.width-len(s), 0)]
 	if d.minus {
-		f.add(s)
-		f.add(padding)
+		f.out.add(s)
+		f.out.add(padding)
 		return
 	}
-	f.add(padding)
-	f.add(s)
+	f.out.add(padding)
+	f.out.add(s)
 }
 
 // quote adds a string as Lua reads it back.
 func (f *formatting) quote(s string) {
-	f.add(`"`)
+	f.out.add(`"`)
 	for from := 0; from < len(s); from += pieceBytes {
 		f.library.guard.poll(f.L)
 		f.quotePiece(s[from:min(from+pieceBytes, len(s))])
 	}
-	f.add(`"`)
+	f.out.add(`"`)
 }
 
+// quotePiece adds what bytes are between quotes. Lua reads a "\" before a line break as the line break.
 func (f *formatting) quotePiece(s string) {
 	for s != "" {
 		i := strings.IndexAny(s, "\"\\\n\r\x00")
 		if i < 0 {
 			break
 		}
-		f.add(s[:i])
+		f.out.add(s[:i])
 		switch c := s[i]; c {
 		case '\r':
-			f.add(`\r`)
+			f.out.add(`\r`)
 		case 0:
-			f.add(`\000`)
+			f.out.add(`\000`)
 		default:
-			f.add(`\`)
-			f.add(s[i : i+1])
+			f.out.add(`\`)
+			f.out.add(s[i : i+1])
 		}
 		s = s[i+1:]
 	}
-	f.add(s)
-}
-
-func (f *formatting) add(s string) {
-	f.library.guard.room(f.L, f.out.Len()+len(s))
-	f.out.WriteString(s)
+	f.out.add(s)
 }

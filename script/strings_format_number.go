@@ -86,7 +86,8 @@ func (f *formatting) addInteger(d directive, prefix string, digits []byte) {
 	f.addNumber(d, prefix, zeros[:leading], digits)
 }
 
-// addNumber adds digits of the width that is wanted, behind a prefix.
+// addNumber adds digits of the width that is wanted, behind a prefix. Padding is before the prefix, or behind the digits; zeros are
+// between them.
 func (f *formatting) addNumber(d directive, prefix, leading string, digits []byte) {
 	padding := max(d.width-len(prefix)-len(leading)-len(digits), 0)
 	before, behind := 0, 0
@@ -98,15 +99,14 @@ func (f *formatting) addNumber(d directive, prefix, leading string, digits []byt
 	default:
 		before = padding
 	}
-	f.add(padSpaces[:before])
-	f.add(prefix)
-	f.add(leading)
-	f.library.guard.room(f.L, f.out.Len()+len(digits))
-	f.out.Write(digits)
-	f.add(padSpaces[:behind])
+	f.out.add(padSpaces[:before])
+	f.out.add(prefix)
+	f.out.add(leading)
+	f.out.addBytes(digits)
+	f.out.add(padSpaces[:behind])
 }
 
-// sign returns what stands before a number.
+// sign returns what stands before the digits of a number that has a sign.
 func (d directive) sign(negative bool) string {
 	switch {
 	case negative:
@@ -119,7 +119,8 @@ func (d directive) sign(negative bool) string {
 	return ""
 }
 
-// addFloat adds a number for "%e", "%f", "%g" and their like.
+// addFloat adds a number for "%e", "%f", "%g" and their like. Go writes the digits as C does; what is not finite, and what "#" asks
+// for, it does not.
 func (f *formatting) addFloat(d directive, verb byte, x float64) {
 	sign := d.sign(math.Signbit(x))
 	x = math.Abs(x)
@@ -142,6 +143,7 @@ func (f *formatting) addFloat(d directive, verb byte, x float64) {
 	f.addNumber(d, sign, "", digits)
 }
 
+// notFinite returns how C writes infinity, and what is no number.
 func notFinite(verb byte, x float64) string {
 	text := "inf"
 	if math.IsNaN(x) {

@@ -12,30 +12,32 @@ import (
 type substitution struct {
 	*stringMatcher
 
-	out    strings.Builder
+	out    result
 	copied int        // how much of the subject is in out, or replaced
 	with   lua.LValue // a table or a function, or a string:
 	text   string     // what it says
 	plain  bool       // it has no "%"
 }
 
-// gsub takes time and room for its result, whatever the number of replacements.
+// gsub takes time and room in proportion to its subject and its result, whatever the number of replacements. Where nothing is
+// replaced, it returns the subject itself.
 func (l *stringLibrary) gsub(L *lua.LState) int {
 	s, p := checkString(L, 1, "gsub"), checkString(L, 2, "gsub")
 	most := cIntOr(L, 4, "gsub", len(s)+1)
 	with := replacement(L)
 	p, anchored := pattern.Anchored(p)
-	b := substitution{stringMatcher: l.matcher(L, s, p), with: with}
+	b := substitution{stringMatcher: l.matcher(L, s, p), out: result{guard: l.guard, L: L}, with: with}
 	if text, ok := with.(lua.LString); ok {
 		b.text, b.plain = string(text), strings.IndexByte(string(text), '%') < 0
 	}
 	n := b.all(most, anchored)
-	if n > 0 {
-		b.add(s[b.copied:])
-		s = b.out.String()
+	if n == 0 {
+		L.Push(lua.LString(s))
+	} else {
+		b.out.add(s[b.copied:])
+		L.Push(b.out.text())
 	}
 	b.release()
-	L.Push(lua.LString(s))
 	L.Push(lua.LNumber(n))
 	return 2
 }
@@ -60,9 +62,9 @@ func (b *substitution) all(most int, anchored bool) (n int) {
 			return n
 		}
 		if n++; n == 1 {
-			b.out.Grow(min(len(b.subject), firstRoom))
+			b.out.expect(len(b.subject))
 		}
-		b.add(b.subject[b.copied:start])
+		b.out.add(b.subject[b.copied:start])
 		b.replace(start, end)
 		b.copied = end
 		next = max(end, start+1) // behind an empty match the next byte stays
@@ -73,10 +75,10 @@ func (b *substitution) all(most int, anchored bool) (n int) {
 	return n
 }
 
-// replace adds what takes the place of a match.
+// replace adds what takes the place of a match. False and nil, from a table or a function, leave it as it is.
 func (b *substitution) replace(start, end int) {
 	if b.plain {
-		b.add(b.text)
+		b.out.add(b.text)
 		return
 	}
 	var v lua.LValue
@@ -91,14 +93,14 @@ func (b *substitution) replace(start, end int) {
 	}
 	switch v := v.(type) {
 	case lua.LString:
-		b.add(string(v))
+		b.out.add(string(v))
 	case lua.LNumber:
-		b.add(numberText(v))
+		b.out.add(numberText(v))
 	default:
 		if lua.LVAsBool(v) {
 			raise(b.L, "invalid replacement value (a %s)", v.Type())
 		}
-		b.add(b.subject[start:end])
+		b.out.add(b.subject[start:end])
 	}
 }
 
@@ -117,10 +119,10 @@ func (b *substitution) expand(start, end int) {
 	for text := b.text; text != ""; {
 		i := strings.IndexByte(text, '%')
 		if i < 0 {
-			b.add(text)
+			b.out.add(text)
 			return
 		}
-		b.add(text[:i])
+		b.out.add(text[:i])
 		b.Spend(1)
 		c := byte(0)
 		if text = text[i+1:]; text != "" {
@@ -128,21 +130,11 @@ func (b *substitution) expand(start, end int) {
 		}
 		switch {
 		case c == '0':
-			b.add(b.subject[start:end])
+			b.out.add(b.subject[start:end])
 		case '1' <= c && c <= '9':
-			b.add(b.capture(int(c-'1'), start, end).String())
+			b.out.add(b.capture(int(c-'1'), start, end).String())
 		default:
-			b.addByte(c)
+			b.out.add(string([]byte{c}))
 		}
 	}
-}
-
-func (b *substitution) add(s string) {
-	b.library.guard.room(b.L, b.out.Len()+len(s))
-	b.out.WriteString(s)
-}
-
-func (b *substitution) addByte(c byte) {
-	b.library.guard.room(b.L, b.out.Len()+1)
-	b.out.WriteByte(c)
 }

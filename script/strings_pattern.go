@@ -6,6 +6,9 @@ import (
 	"github.com/luastore/store/script/internal/pattern"
 )
 
+// keptMatchers is how many matchers are kept for the next call. More are in use at once only where replacements match.
+const keptMatchers = 8
+
 // A stringMatcher matches for one call at a time: a replacement of gsub may match too.
 type stringMatcher struct {
 	pattern.Matcher
@@ -33,13 +36,15 @@ func (l *stringLibrary) matcher(L *lua.LState, subject, pattern string) *stringM
 func (m *stringMatcher) release() {
 	m.L, m.subject = nil, ""
 	m.Forget()
-	m.library.matchers = append(m.library.matchers, m)
+	if len(m.library.matchers) < keptMatchers {
+		m.library.matchers = append(m.library.matchers, m)
+	}
 }
 
 // raise raises an error of a pattern.
 func (m *stringMatcher) raise(err error) { raise(m.L, "%s", err.Error()) }
 
-// find returns the first match at from or behind it, or only at from.
+// find returns the first match at from or behind it, or only at from. Its end is [pattern.None] if there is none.
 func (m *stringMatcher) find(from int, anchored bool) (start, end int) {
 	var err error
 	if anchored {
@@ -85,6 +90,7 @@ func subjectAndInit(L *lua.LState, function string) (subject, pattern string, in
 	return subject, pattern, min(max(init, 0), len(subject))
 }
 
+// find takes a pattern that matches only itself for a plain string.
 func (l *stringLibrary) find(L *lua.LState) int {
 	s, p, init := subjectAndInit(L, "find")
 	if lua.LVAsBool(L.Get(4)) || plain(p) {

@@ -11,7 +11,8 @@ const (
 	headBytes   = 1 << 12 // of what is searched for that are searched for at once
 )
 
-// index is [strings.Index] in steps that poll. That takes, for long strings made for it, the product of both lengths.
+// index is [strings.Index] in steps that poll. That takes, for long strings made for it, time in proportion to the product of both
+// lengths, which may be days. Its head is searched for first, and where that is found the rest is compared.
 func (l *stringLibrary) index(L *lua.LState, s, find string) int {
 	if len(find) > len(s) {
 		return -1

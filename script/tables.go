@@ -29,6 +29,7 @@ type pace struct {
 	steps int
 }
 
+// step counts so many steps, or what costs as much. It raises when the unit has ended.
 func (p *pace) step(L *lua.LState, steps int) {
 	if p.steps += steps; p.steps >= pollEvery {
 		p.steps = 0
@@ -69,11 +70,13 @@ func length(t *lua.LTable) int {
 	return n
 }
 
+// getn is the operator # for lists of any length.
 func getn(L *lua.LState) int {
 	L.Push(lua.LNumber(length(checkTable(L, 1, "getn"))))
 	return 1
 }
 
+// maxn looks at all keys, fractions too.
 func (t *tables) maxn(L *lua.LState) int {
 	largest, p := lua.LNumber(0), pace{g: t.g}
 	checkTable(L, 1, "maxn").ForEach(func(key, _ lua.LValue) {
@@ -86,6 +89,7 @@ func (t *tables) maxn(L *lua.LState) int {
 	return 1
 }
 
+// insert appends in constant time. In the middle it moves elements, at memory speed while they are in the array part.
 func (t *tables) insert(L *lua.LState) int {
 	list := checkTable(L, 1, "insert")
 	n := length(list)
@@ -118,6 +122,7 @@ func (t *tables) insertAt(L *lua.LState, list *lua.LTable, n, position int, v lu
 	list.RawSetInt(position, v)
 }
 
+// remove returns nothing, and not nil, where there is no element.
 func (t *tables) remove(L *lua.LState) int {
 	list := checkTable(L, 1, "remove")
 	n := length(list)
@@ -159,6 +164,7 @@ func pop(list *lua.LTable) lua.LValue {
 // emptied and grows again would take quadratic time.
 func trim(list *lua.LTable, n int) { list.RawSetInt(n, pop(list)) }
 
+// concat makes the string in one piece, when it is known how long it is.
 func (t *tables) concat(L *lua.LState) int {
 	separator := optString(L, 2, "concat", "")
 	list := checkTable(L, 1, "concat")
@@ -209,6 +215,7 @@ func (t *tables) size(L *lua.LState, list *lua.LTable, separator, first, last in
 	return size
 }
 
+// sort takes the quick way for lists of nothing but numbers or strings.
 func (t *tables) sort(L *lua.LState) int {
 	list := checkTable(L, 1, "sort")
 	n := length(list)
@@ -275,6 +282,7 @@ func all[T lua.LValue](s *sorter, n int) ([]T, bool) {
 	return elements, true
 }
 
+// assign makes elements those of the list.
 func assign[T lua.LValue](s *sorter, elements []T) {
 	for i, v := range elements {
 		s.pace.step(s.L, 1)
@@ -327,13 +335,15 @@ func (s *sorter) order(i, j int) bool {
 	return wrong
 }
 
+// swap exchanges two elements.
 func (s *sorter) swap(i, j int) {
 	a, b := element(s.list, i), element(s.list, j)
 	s.list.RawSetInt(i, b)
 	s.list.RawSetInt(j, a)
 }
 
-// partition moves what is less than the pivot before it and the rest behind it, and returns where the pivot is then.
+// partition moves what is less than the pivot before it and the rest behind it, and returns where the pivot is then. The pivot is
+// the last element but one. A function that contradicts itself may lead beyond the ends, by one element at most.
 func (s *sorter) partition(from, to int, pivot lua.LValue) int {
 	i, j := from, to-1
 	for {

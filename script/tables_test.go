@@ -23,24 +23,34 @@ func limitArrays(t testing.TB, n int) {
 
 func TestTables_AnswerAsLua51(t *testing.T) {
 	agree(t, newLibraries(t, t.Context()), 17, []string{
-		`table.concat()`, `table.concat({})`, `table.concat({ 1, 2, "x" })`, `table.concat({ 1, 2, 3 }, ", ")`, `table.concat({ 1, 2, 3 }, 0, 2)`,
-		`table.concat({ 1, 2, 3 }, ",", 2, 3)`, `table.concat({ 1, 2, 3 }, ",", 3, 2)`, `table.concat({ 1, 2 }, ",", 1, 3)`, `table.concat({ 1, {} })`,
-		`table.concat({ 1, true, 3 })`, `table.concat({}, {})`, `table.concat(1, {})`, `table.concat({}, "", {})`, `table.concat({}, "", 1, {})`,
-		`table.concat({ [0] = 0, 1, [-1] = "a" }, ",", -1)`, `table.concat({ 1 }, ",", 5)`, `table.concat({ 1/0, -1/0 }, " ")`, `table.concat({ 1, 2 }, nil, nil, nil)`,
+		`table.concat()`, `table.concat({})`, `table.concat({ 1, 2, "x" })`, `table.concat({ 1, 2, 3 }, ", ")`,
+		`table.concat({ 1, 2, 3 }, 0, 2)`,
+		`table.concat({ 1, 2, 3 }, ",", 2, 3)`, `table.concat({ 1, 2, 3 }, ",", 3, 2)`, `table.concat({ 1, 2 }, ",", 1, 3)`,
+		`table.concat({ 1, {} })`,
+		`table.concat({ 1, true, 3 })`, `table.concat({}, {})`, `table.concat(1, {})`, `table.concat({}, "", {})`,
+		`table.concat({}, "", 1, {})`,
+		`table.concat({ [0] = 0, 1, [-1] = "a" }, ",", -1)`, `table.concat({ 1 }, ",", 5)`, `table.concat({ 1/0, -1/0 }, " ")`,
+		`table.concat({ 1, 2 }, nil, nil, nil)`,
 		`table.concat({ 1, 2 }, "", "1", "2")`, `table.concat({}, "x", 1, 0)`, `table.concat({}, "x", 0, 0)`,
 		`table.getn()`, `table.getn({})`, `table.getn({ 1, 2, 3 })`, `table.getn("abc")`,
-		`table.insert()`, `table.insert({})`, `table.insert({}, 1, 2, 3)`, `table.insert(1, 2)`, `table.insert({}, "x", 2)`, `table.insert({}, nil)`,
+		`table.insert()`, `table.insert({})`, `table.insert({}, 1, 2, 3)`, `table.insert(1, 2)`, `table.insert({}, "x", 2)`,
+		`table.insert({}, nil)`,
 		`(function() local t = { 1, 2 } table.insert(t, 9, "x") return t[9], t[3], t[10] end)()`,
 		`(function() local t = { 1, 2 } table.insert(t, 0, "x") return t[0], t[1], t[2], t[3], t[4] end)()`,
 		`(function() local t = { 1, 2 } table.insert(t, -2, "x") return t[-2], t[-1], t[0], t[1], t[2], t[3], t[4] end)()`,
 		`(function() local t = { 1, 2 } table.insert(t, 1, nil) return t[1], t[2], t[3] end)()`,
 		`(function() local t = { 1, 2 } table.insert(t, "2", 5) return t[1], t[2], t[3] end)()`,
-		`table.maxn()`, `table.maxn({})`, `table.maxn({ 1, 2, [3.5] = 1, [-5] = 1, x = 1 })`, `table.maxn({ [1e300] = 1 })`, `table.maxn({ [-1] = 1 })`,
-		`table.remove()`, `table.remove({})`, `select("#", table.remove({}))`, `select("#", table.remove({ 1 }, 2))`, `table.remove({ 1, 2, 3 })`, `table.remove({ 1, 2, 3 }, 1)`,
-		`table.remove({ 1 }, "x")`, `table.remove({ 1, 2 }, "1")`, `table.remove({ 1, 2 }, 0)`, `table.remove({ 1, 2 }, nil)`, `table.remove({ 1, 2 }, -1)`,
-		`table.sort()`, `table.sort({})`, `table.sort({ 1 }, 1)`, `table.sort({ 1 }, nil)`, `table.sort({ 1, {}, 3 })`, `table.sort({ 1, "2", 3 })`, `table.sort({ {}, {} })`,
+		`table.maxn()`, `table.maxn({})`, `table.maxn({ 1, 2, [3.5] = 1, [-5] = 1, x = 1 })`, `table.maxn({ [1e300] = 1 })`,
+		`table.maxn({ [-1] = 1 })`,
+		`table.remove()`, `table.remove({})`, `select("#", table.remove({}))`, `select("#", table.remove({ 1 }, 2))`,
+		`table.remove({ 1, 2, 3 })`, `table.remove({ 1, 2, 3 }, 1)`,
+		`table.remove({ 1 }, "x")`, `table.remove({ 1, 2 }, "1")`, `table.remove({ 1, 2 }, 0)`, `table.remove({ 1, 2 }, nil)`,
+		`table.remove({ 1, 2 }, -1)`,
+		`table.sort()`, `table.sort({})`, `table.sort({ 1 }, 1)`, `table.sort({ 1 }, nil)`, `table.sort({ 1, {}, 3 })`,
+		`table.sort({ 1, "2", 3 })`, `table.sort({ {}, {} })`,
 		`table.sort({ true, false })`, `table.sort({ 1, 2, 3 }, {})`, `table.sort({ 3, 1, 2 }, function() return true end)`,
-		`table.sort({ 1, 2, 3, 4, 5 }, function() return true end)`, `table.sort({ 1, 2, 3, 4, 5 }, function(a, b) return a <= b or b <= a end)`,
+		`table.sort({ 1, 2, 3, 4, 5 }, function() return true end)`,
+		`table.sort({ 1, 2, 3, 4, 5 }, function(a, b) return a <= b or b <= a end)`,
 	})
 }
 
@@ -72,11 +82,15 @@ func randomList(random *rand.Rand) string {
 	}
 	for range random.IntN(12) {
 		step := []string{
-			"table.insert(t, N) ", "table.insert(t, 1, N) ", "table.insert(t, 1 + N % (table.getn(t) + 1), 'i') ", "r = r .. (table.remove(t) or 'none') ",
-			"r = r .. (table.remove(t, 1) or 'none') ", "r = r .. (table.remove(t, N) or 'none') ", "r = r .. table.concat(t, ',', 1 + N % 3) ",
+			"table.insert(t, N) ", "table.insert(t, 1, N) ", "table.insert(t, 1 + N % (table.getn(t) + 1), 'i') ",
+			"r = r .. (table.remove(t) or 'none') ",
+			"r = r .. (table.remove(t, 1) or 'none') ", "r = r .. (table.remove(t, N) or 'none') ",
+			"r = r .. table.concat(t, ',', 1 + N % 3) ",
 			"table.sort(t, function(a, b) return k(a) % 3 < k(b) % 3 end) ", "table.sort(t, function(a, b) return k(a) > k(b) end) ",
-			"table.sort(t) ", "table.sort(t, function(a, b) return k(a) % N < k(b) % N end) ", "r = r .. table.getn(t) .. table.maxn(t) ",
-			"for i, v in ipairs(t) do r = r .. i .. v end ", "n = 0 for i, v in pairs(t) do n = n + i * k(v) end r = r .. n ", "t[table.getn(t)] = nil ",
+			"table.sort(t) ", "table.sort(t, function(a, b) return k(a) % N < k(b) % N end) ",
+			"r = r .. table.getn(t) .. table.maxn(t) ",
+			"for i, v in ipairs(t) do r = r .. i .. v end ",
+			"n = 0 for i, v in pairs(t) do n = n + i * k(v) end r = r .. n ", "t[table.getn(t)] = nil ",
 			"for i = table.getn(t), 1, -1 do t[i] = nil end ",
 		}[random.IntN(16)]
 		b.WriteString(strings.ReplaceAll(step, "N", fmt.Sprint(1+random.IntN(20))))
@@ -92,7 +106,8 @@ func TestSort_ManyElements_AreInOrder(t *testing.T) {
 		local x = 1
 		local function random() x = x * 16807 % 2147483647 return x end
 		local makers = {
-			random, function() return random() % 10 end, function(i) return i end, function(i) return -i end, function() return 0 end,
+			random, function() return random() % 10 end, function(i) return i end, function(i) return -i end,
+			function() return 0 end,
 			function() return tostring(random()) end, function(i) return ("x"):rep(i % 100) end,
 		}
 		for _, make in ipairs(makers) do
@@ -115,7 +130,7 @@ func TestSort_ManyElements_AreInOrder(t *testing.T) {
 	}
 }
 
-// hostile calls of library functions, with what makes them long or large, and the error that they end with: "" for that of the unit.
+// hostile are calls of library functions that would take long or much, and the errors that they end with: "" for the unit's.
 var hostile = []struct{ source, want string }{
 	{`table.insert({}, -1e15, 1)`, ""},
 	{`table.concat(far, "", 1, 1e15)`, "invalid value (nil) at index"},
@@ -130,12 +145,12 @@ var hostile = []struct{ source, want string }{
 	{`while true do table.maxn(numbers) end`, ""},
 	{`while true do table.concat(numbers, ",") end`, ""},
 	{`while true do unpack(numbers) end`, ""},
-	{`for i = 1, 20 do numbers[i] = long .. i end for i = 21, 5000 do numbers[i] = nil end while true do table.sort(numbers) end`, ""},
+	{`for i = 1, 20 do numbers[i] = long .. i end while true do table.sort({ unpack(numbers, 1, 20) }) end`, ""},
 	{`table.sort(numbers, function(a, b) return true end)`, "invalid order function for sorting"},
 	{`for i = 1, 5000 do numbers[i] = long end table.concat(numbers)`, "string longer than"},
 	{`table.concat({ 1, 2, 3 }, long:rep(20))`, "string longer than"},
 	{`local function f() table.sort(numbers, f) end f()`, "overflow"},
-	{`local m = {} m.__lt = function() table.sort(m.list) end m.list = { setmetatable({}, m), setmetatable({}, m) } table.sort(m.list)`, "overflow"},
+	{`local m = {} local t = setmetatable({}, m) m.__lt = function() table.sort({ t, t }) end table.sort({ t, t })`, "overflow"},
 	{`local t = setmetatable({}, { __tostring = tostring }) tostring(t)`, "overflow"},
 	{`os.date(("%c" .. long):rep(40))`, "string longer than"},
 	{`while true do os.date(("%c"):rep(1e5)) end`, ""},
@@ -148,14 +163,14 @@ func TestLibraries_HostileCalls_EndWithTheUnit(t *testing.T) {
 	limitArrays(t, 1<<14)
 	for _, c := range hostile {
 		t.Run(c.source, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), boundtest.Scale(100*time.Millisecond))
+			want, timeout := c.want, time.Minute
+			if want == "" {
+				want, timeout = context.DeadlineExceeded.Error(), 100*time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
 			L := newLibraries(t, ctx)
 			prepare(t, L)
-			want := c.want
-			if want == "" {
-				want = context.DeadlineExceeded.Error()
-			}
 			if err := L.DoString(c.source); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want %s", err, want)
 			}
@@ -198,7 +213,7 @@ func TestSort_InsideItself_TakesNoMemoryPerCall(t *testing.T) {
 }
 
 func TestInsert_ListThatWasEmptied_TakesLinearTime(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), boundtest.Scale(5*time.Second)) // it takes a fiftieth, or five times as long
+	ctx, cancel := context.WithTimeout(t.Context(), boundtest.Scale(15*time.Second)) // less than one, or more than twenty
 	defer cancel()
 	L := newLibraries(t, ctx)
 	if err := L.DoString(`
@@ -223,7 +238,7 @@ func BenchmarkTables(b *testing.B) {
 		{"sort/few", `for n = 1, 1000 do local t = { 3, 1, 2, 9, 8, 7 } table.sort(t) end`},
 		{"sort/numbers", `local t, x = {}, 1 for i = 1, 20000 do x = x * 16807 % 2147483647 t[i] = x end table.sort(t)`},
 		{"sort/strings", `local t, x = {}, 1 for i = 1, 20000 do x = x * 16807 % 2147483647 t[i] = "key:" .. x end table.sort(t)`},
-		{"sort/function", `local t, x = {}, 1 for i = 1, 5000 do x = x * 16807 % 2147483647 t[i] = x end table.sort(t, function(a, b) return a > b end)`},
+		{"sort/function", `local t = {} for i = 1, 5000 do t[i] = i * 16807 % 65537 end table.sort(t, function(a, b) return a > b end)`},
 		{"sort/function sorted", `local t = {} for i = 1, 5000 do t[i] = i end table.sort(t, function(a, b) return a < b end)`},
 		{"concat/few", `for n = 1, 1000 do local t = { "a", "b", "c", 1 } table.concat(t, ",") end`},
 		{"concat/many", `local t = {} for i = 1, 1000 do t[i] = "piece" end for n = 1, 100 do table.concat(t, ",") end`},

@@ -28,11 +28,13 @@ func (t *times) functions() map[string]lua.LGFunction {
 	return map[string]lua.LGFunction{"clock": t.elapsed, "date": t.date, "difftime": difftime, "time": t.time}
 }
 
+// elapsed is os.clock: the seconds since the unit began, where Lua has the processor time of the host.
 func (t *times) elapsed(L *lua.LState) int {
 	L.Push(lua.LNumber(time.Since(t.clock.began).Seconds()))
 	return 1
 }
 
+// difftime cuts both times to seconds, as C has them.
 func difftime(L *lua.LState) int {
 	to, from := checkNumber(L, 1, "difftime"), 0.0
 	if L.Get(2) != lua.LNil {
@@ -42,7 +44,7 @@ func difftime(L *lua.LState) int {
 	return 1
 }
 
-// time is os.time of Lua.
+// time is os.time of Lua. A table is read with its metamethods; what its fields exceed is carried over.
 func (t *times) time(L *lua.LState) int {
 	if L.Get(1) == lua.LNil {
 		L.Push(lua.LNumber(time.Now().Unix()))
@@ -106,9 +108,10 @@ func otherwise(t time.Time, summer bool) time.Time {
 // maxUnix is the last second of a year that C can hold, give or take a day.
 const maxUnix = 67768036191676799
 
+// representable reports whether C could hold the year. Go counts on, and begins anew beyond its own limits.
 func representable(unix int64) bool { return -maxUnix <= unix && unix <= maxUnix }
 
-// date is os.date of Lua.
+// date is os.date of Lua. What C calls no date, and Lua 5.1 answers with nil, is an error as in later versions.
 func (t *times) date(L *lua.LState) int {
 	format, unix := optString(L, 1, "date", "%c"), time.Now().Unix()
 	if L.Get(2) != lua.LNil {
@@ -137,6 +140,7 @@ type moment struct {
 	local *time.Location
 }
 
+// table is what os.date returns for "*t".
 func (m *moment) table(L *lua.LState) *lua.LTable {
 	fields := L.CreateTable(0, 9)
 	for name, n := range map[string]int{
@@ -149,7 +153,7 @@ func (m *moment) table(L *lua.LState) *lua.LTable {
 	return fields
 }
 
-// format is strftime of C in the locale of that name.
+// format is strftime of C in the locale of that name, but each directive is one letter long, as in Lua.
 func (m *moment) format(L *lua.LState, g *guard, format string) string {
 	var b []byte
 	p := pace{g: g}
@@ -202,44 +206,49 @@ func (m *moment) directive(b []byte, directive byte) []byte {
 // number returns what a directive that stands for a number does, and how it is padded to which width. The width is 0 for others.
 func (m *moment) number(directive byte) (n, width int, pad byte) {
 	switch directive {
-	case 'C':
-		return floorDiv(m.Year(), 100), 1, '0'
-	case 'd':
-		return m.Day(), 2, '0'
-	case 'e':
-		return m.Day(), 2, ' '
-	case 'G':
-		year, _ := m.ISOWeek()
-		return year, 1, '0'
-	case 'g':
-		year, _ := m.ISOWeek()
-		return year - 100*floorDiv(year, 100), 2, '0'
 	case 'H':
 		return m.Hour(), 2, '0'
 	case 'I':
 		return (m.Hour()+11)%12 + 1, 2, '0'
-	case 'j':
-		return m.YearDay(), 3, '0'
 	case 'k':
 		return m.Hour(), 2, ' '
 	case 'l':
 		return (m.Hour()+11)%12 + 1, 2, ' '
 	case 'M':
 		return m.Minute(), 2, '0'
-	case 'm':
-		return int(m.Month()), 2, '0'
 	case 'S':
 		return m.Second(), 2, '0'
 	case 's':
 		return int(m.sinceEpoch()), 1, '0'
-	case 'U':
+	}
+	return m.dayNumber(directive)
+}
+
+// dayNumber is number for the directives that tell the day.
+func (m *moment) dayNumber(directive byte) (n, width int, pad byte) {
+	isoYear, isoWeek := m.ISOWeek()
+	switch directive {
+	case 'C': // not padded, nor is a year: so does the C library
+		return floorDiv(m.Year(), 100), 1, '0'
+	case 'd':
+		return m.Day(), 2, '0'
+	case 'e':
+		return m.Day(), 2, ' '
+	case 'G':
+		return isoYear, 1, '0'
+	case 'g':
+		return isoYear - 100*floorDiv(isoYear, 100), 2, '0'
+	case 'j':
+		return m.YearDay(), 3, '0'
+	case 'm':
+		return int(m.Month()), 2, '0'
+	case 'U': // weeks that begin with a Sunday
 		return (m.YearDay() + 6 - int(m.Weekday())) / 7, 2, '0'
 	case 'u':
 		return (int(m.Weekday())+6)%7 + 1, 1, '0'
 	case 'V':
-		_, week := m.ISOWeek()
-		return week, 2, '0'
-	case 'W':
+		return isoWeek, 2, '0'
+	case 'W': // weeks that begin with a Monday
 		return (m.YearDay() + 6 - (int(m.Weekday())+6)%7) / 7, 2, '0'
 	case 'w':
 		return int(m.Weekday()), 1, '0'
@@ -297,8 +306,10 @@ func (m *moment) sinceEpoch() int64 {
 	return time.Date(m.Year(), m.Month(), m.Day(), m.Hour(), m.Minute(), m.Second(), 0, m.local).Unix()
 }
 
+// floorDiv rounds down, so that years before the year 0 have the same two last digits as those after.
 func floorDiv(n, by int) int { return int(math.Floor(float64(n) / float64(by))) }
 
+// appendPadded appends a number with its sign, filled up to a width.
 func appendPadded(b []byte, n, width int, pad byte) []byte {
 	if n < 0 {
 		b, n, width = append(b, '-'), -n, width-1

@@ -5,7 +5,8 @@ import "strings"
 // longRun is how many bytes of the subject are looked at between two polls where that is fast.
 const longRun = 1 << 16
 
-// A choice is a place to come back to when what follows does not match.
+// A choice is a place to come back to when what follows does not match. Captures are there so that what they were before is
+// restored on the way back.
 type choice struct {
 	kind kind
 	p    int // in the pattern, where matching goes on
@@ -23,7 +24,11 @@ const (
 	closed             // a capture that was ended
 )
 
-// Match returns the end of the match that begins at s, or [None].
+// Match returns the end of the match that begins at s, or [None]. Of several it is the one that Lua takes: each repetition first
+// tries the most, or with "-" the least, that it may take, and what follows decides whether that will do.
+//
+// Items are matched one by one, without recursion, until one fails. Then matching comes back to the last choice that was made, and
+// goes on from there with the next that there is.
 func (m *Matcher) Match(s int) (end int, err error) {
 	m.level, m.choices = 0, m.choices[:0]
 	for p := 0; ; {
@@ -48,12 +53,14 @@ func (m *Matcher) item(s, p int) (int, int) {
 		return m.close(s, p+1)
 	case '%':
 		return m.escape(s, p)
-	case '$':
-		if p+1 == len(m.pattern) && s < len(m.subject) {
-			return None, 0
-		} else if p+1 == len(m.pattern) {
-			return s, p + 1
+	case '$': // elsewhere than at the end it stands for itself
+		if p+1 < len(m.pattern) {
+			break
 		}
+		if s < len(m.subject) {
+			return None, 0
+		}
+		return s, p + 1
 	}
 	return m.single(s, p)
 }
@@ -104,7 +111,8 @@ func (m *Matcher) single(s, p int) (int, int) {
 	return None, 0
 }
 
-// itemEnd returns where the item at p, one that stands for one byte, ends.
+// itemEnd returns where the item at p, one that stands for one byte, ends, or [None] when it does not. A "%" is never the last byte
+// here: escape has seen to that.
 func (m *Matcher) itemEnd(p int) int {
 	switch m.pattern[p] {
 	case '%':
@@ -152,6 +160,7 @@ func (m *Matcher) run(s, p int) int {
 	}
 }
 
+// runOf returns the end of the run of bytes of a set that begins at s.
 func (m *Matcher) runOf(b *bytes, s int) int {
 	for s < len(m.subject) {
 		begin, end := s, min(s+longRun, len(m.subject))
@@ -165,6 +174,7 @@ func (m *Matcher) runOf(b *bytes, s int) int {
 	return s
 }
 
+// runOfByte returns the end of the run of one byte that begins at s.
 func (m *Matcher) runOfByte(c byte, s int) int {
 	for s < len(m.subject) {
 		begin, end := s, min(s+longRun, len(m.subject))
@@ -178,7 +188,7 @@ func (m *Matcher) runOfByte(c byte, s int) int {
 	return s
 }
 
-// take goes on at high, and remembers that anything down to low would do.
+// take goes on at high, and remembers that anything down to low would do. At the end of the pattern high will do.
 func (m *Matcher) take(low, high, p int) (int, int) {
 	if high == low || p == len(m.pattern) {
 		return high, p
@@ -234,7 +244,7 @@ func (m *Matcher) open(s, p int) (int, int) {
 	return m.undoable(choice{kind: opened, p: p, s: s})
 }
 
-// close ends the innermost capture that is open.
+// close ends the capture that was opened last of those that are open.
 func (m *Matcher) close(s, p int) (int, int) {
 	for i := m.level - 1; i >= 0; i-- {
 		if m.captures[i].end == unfinished {

@@ -116,7 +116,7 @@ func (m *Matcher) firstByte() (first byte, fixed bool) {
 	return p[0], len(p) == 1 || strings.IndexByte("*?-", p[1]) < 0
 }
 
-// skip returns where the next c is, from s on, or [None].
+// skip returns where the next c is, from s on, or [None]. It is what makes a search fast.
 func (m *Matcher) skip(s int, c byte) int {
 	for s < len(m.subject) {
 		end := min(s+longRun, len(m.subject))
