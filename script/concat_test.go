@@ -156,7 +156,7 @@ func TestConcat_MetamethodThatYields_FailsAsTheOperatorDoes(t *testing.T) {
 }
 
 func TestConcat_TooLong_IsRefusedBeforeItIsMade(t *testing.T) {
-	for _, operands := range []int{2, 3, 50, 250} {
+	for _, operands := range []int{2, 250} {
 		chain := "s" + strings.Repeat(" .. s", operands-1)
 		proto := ours(t, "local s = 'x' while true do s = "+chain+" end")
 		t.Run(fmt.Sprint(operands), func(t *testing.T) {

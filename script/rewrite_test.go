@@ -146,7 +146,7 @@ func TestCompile_ProgramsAnswerAsInLua51(t *testing.T) {
 		servertest.Missing(t, "needs lua5.1 to compare with: apt-get install lua5.1")
 	}
 	g := grammar{rand.New(rand.NewPCG(51, 6))}
-	programs := make([]string, cases(2000))
+	programs := make([]string, cases(1000))
 	script := "local function try(f) local ok, v = pcall(f) print(ok and v or 'error') end\n"
 	for i := range programs {
 		programs[i] = g.program()
