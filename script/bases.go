@@ -12,7 +12,7 @@ import (
 
 const (
 	maxUnpacked  = 100_000 // values that unpack returns at most; Lua itself has 8,000
-	manyUnpacked = 1 << 15        // those that a stack grows by in one step
+	manyUnpacked = 1 << 15 // those that a stack grows by in one step
 )
 
 // bases are the base functions that need no more than their arguments. They differ from those of Lua 5.1 in this: assert raises
@@ -234,7 +234,7 @@ func (b *bases) typeName(L *lua.LState) int {
 // unpack asks how many there are before it takes any: what it returns is in the stack of the state all at once.
 func (b *bases) unpack(L *lua.LState) int {
 	t := checkTable(L, 1, "unpack")
-	first, last := interval(L, t, 2, "unpack")
+	first, last := interval(L, b.g, t, 2, "unpack")
 	n := last - first + 1
 	if n > maxUnpacked {
 		raise(L, "too many results to unpack")
@@ -253,10 +253,10 @@ func (b *bases) unpack(L *lua.LState) int {
 }
 
 // interval returns the optional arguments n and n+1, which name elements of t: all of them by default.
-func interval(L *lua.LState, t *lua.LTable, n int, function string) (first, last int) {
+func interval(L *lua.LState, g *guard, t *lua.LTable, n int, function string) (first, last int) {
 	first = optInt(L, n, function, 1)
 	if L.Get(n+1) == lua.LNil {
-		return first, length(t)
+		return first, g.length(t)
 	}
 	return first, checkInt(L, n+1, function)
 }

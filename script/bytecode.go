@@ -10,7 +10,7 @@ import (
 const maxUpvalues = 255
 
 // finish makes a compiled function, and those in it, fit to run: it refuses what the compiler got wrong where it can be told,
-// mends what can be mended, puts the functions for the operator .. in, and frees what the compiler reserved.
+// mends what can be mended, puts the functions for operators in, and frees what the compiler reserved.
 func finish(p *lua.FunctionProto) *Error {
 	if len(p.DbgUpvalues) > maxUpvalues {
 		return syntaxError("%s:%d: function uses more than %d local variables of the functions around it: put them into a table",
@@ -22,6 +22,8 @@ func finish(p *lua.FunctionProto) *Error {
 			p.Constants[i] = concatFunction
 		case lua.LString(concatListName):
 			p.Constants[i] = concatListFunction
+		case lua.LString(lengthName):
+			p.Constants[i] = lengthFunction
 		}
 	}
 	mendConstructors(p)

@@ -94,22 +94,31 @@ func concatAll(L *lua.LState, n int) lua.LValue {
 // concatStrings joins the strings and numbers that end at place n of the stack with the one to the right of them. It returns the
 // place before them.
 func concatStrings(L *lua.LState, n int, right lua.LValue) (joined lua.LString, rest int) {
-	last := lua.LVAsString(right)
+	last := operandText(right)
 	if n == 1 {
-		first := lua.LVAsString(L.Get(1))
+		first := operandText(L.Get(1))
 		roomToConcat(L, len(first)+len(last))
 		return lua.LString(first + last), 0
 	}
 	var few [16]string
 	parts, size := append(few[:0], last), len(last)
 	for ; n > 0 && lua.LVCanConvToString(L.Get(n)); n-- {
-		part := lua.LVAsString(L.Get(n))
+		part := operandText(L.Get(n))
 		parts = append(parts, part)
 		size += len(part)
 	}
 	roomToConcat(L, size)
 	slices.Reverse(parts)
 	return lua.LString(strings.Join(parts, "")), n
+}
+
+// operandText returns a string, or a number as one.
+func operandText(v lua.LValue) string {
+	if s, ok := v.(lua.LString); ok {
+		return string(s)
+	}
+	n, _ := v.(lua.LNumber)
+	return numberText(n)
 }
 
 // concatMeta joins two values by the metamethod of the left, or of the right if that has none.

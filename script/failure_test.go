@@ -42,6 +42,7 @@ func TestError_SaysWhatAndWhere(t *testing.T) {
 		},
 		"deep recursion":     {"local function f() return 1 + f() end\nf()", "test.lua:1: stack overflow", "test.lua:1: in function 'f'\n\t...", nil},
 		"too many values":    {`unpack({}, 1, 2e6)`, "too many results to unpack", "in function 'unpack'", nil},
+		"an operator":        {"local x\nlocal y = 'a' .. x", "test.lua:2: cannot perform concat", "traceback:\n\ttest.lua:2: in main chunk", nil},
 		"an error after one": {`pcall(error, "first") error("second", 0)`, "second", "in main chunk", "second"},
 		"tail calls in between": {
 			"local function f() error('x') end\nlocal function g() return f() end\nlocal function h() g() end\nh()",

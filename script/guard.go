@@ -16,6 +16,7 @@ const largeString = 1 << 20
 type guard struct {
 	ctx   context.Context // of the unit that runs
 	meter *meter
+	last  border // of a long list
 }
 
 // poll raises when the unit has ended. Loops in Go call it every few thousand steps.

@@ -1,9 +1,10 @@
+//go:build !race
+
 package script_test
 
 import (
 	"bytes"
 	"errors"
-	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -12,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/luastore/store/internal/boundtest"
 	"github.com/luastore/store/script"
 )
 
@@ -21,7 +21,6 @@ type attack struct {
 	name   string
 	source string
 	memory int64 // by how many megabytes the process may grow; 0 is 300
-	kinds  []script.Kind
 }
 
 // attacks are those that docs/threats.md tells of, by name.
@@ -82,67 +81,73 @@ var attacks = []attack{
 	{name: "arguments without end", source: `local function f(...) return select("#", ...) end local t = {} for i = 1, 1e5 do t[i] = i end while true do f(unpack(t)) end`},
 }
 
-// source with a million { never becomes a program; see TestCompile.
-
 func TestAttack(t *testing.T) {
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) { assault(t, a, &script.Options{Timeout: time.Second}) })
 	}
 }
 
-// A reader that never reads.
 func TestAttack_PrintToNobody(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	a := attack{name: "print to nobody", source: `while true do print(("x"):rep(1000)) end`}
-	assaulted := false
-	defer func() {
-		_ = w.Close()
-		if !assaulted {
-			_, _ = io.Copy(io.Discard, r)
-		}
-	}()
-	r2 := script.New(newWorld(t).reg, &script.Options{Timeout: time.Second, Stdout: w, Output: -1})
-	begin := time.Now()
-	err = r2.Exec(t.Context(), compile(t, a.source))
-	took := time.Since(begin)
-	if took > boundtest.Scale(1200*time.Millisecond) {
-		t.Errorf("took %v", took)
-	}
-	var failed *script.Error
-	if !errors.As(err, &failed) || failed.Kind != script.KindStopped {
-		t.Errorf("got %v", err)
+	assault(t, attack{source: `while true do print(("x"):rep(1000)) end`}, &script.Options{Timeout: time.Second, Stdout: w, Output: -1})
+	if err := errors.Join(r.Close(), w.Close()); err != nil { // the write that waits ends now
+		t.Error(err)
 	}
 }
 
-// assault runs an attack and then an honest unit in the same runner.
+// TestAttacks_AreOnThePage: the page lists all attacks, by name.
+func TestAttacks_AreOnThePage(t *testing.T) {
+	page, err := os.ReadFile("../docs/threats.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range attacks {
+		if !bytes.Contains(page, []byte("| "+a.name+" |")) {
+			t.Errorf("docs/threats.md lacks %q", a.name)
+		}
+	}
+}
+
+// assault runs an attack and then an honest unit in the same runner. A machine that was busy with something else gets another chance.
 func assault(t *testing.T, a attack, o *script.Options) {
 	t.Helper()
-	w := newWorld(t)
-	r := script.New(w.reg, o)
-	p := compile(t, opens+a.source)
-	before := resetPeak(t)
-	begin := time.Now()
-	err := r.Exec(t.Context(), p)
-	took := time.Since(begin)
-	grown := (peak(t) - before) >> 20
-	var failed *script.Error
-	if !errors.As(err, &failed) || failed.Kind == script.KindPanic {
-		t.Errorf("got %v", err)
-	}
-	if took > boundtest.Scale(1200*time.Millisecond) {
-		t.Errorf("took %v", took)
-	}
 	if a.memory == 0 {
 		a.memory = 300
 	}
-	if grown > a.memory {
-		t.Errorf("the process grew by %d MB", grown)
+	w := newWorld(t)
+	r := script.New(w.reg, o)
+	var took time.Duration
+	for range 3 {
+		before := resetPeak(t)
+		begin := time.Now()
+		err := r.Exec(t.Context(), compile(t, opens+a.source))
+		took = time.Since(begin)
+		grown := (peak(t) - before) >> 20
+		var failed *script.Error
+		if !errors.As(err, &failed) || failed.Kind == script.KindPanic {
+			t.Errorf("got %v", err)
+		}
+		if grown > a.memory {
+			t.Errorf("the process grew by %d MB", grown)
+		}
+		t.Logf("%v, %d MB: %v", took.Round(time.Millisecond), grown, err)
+		goesOn(t, w, r)
+		if took <= most {
+			return
+		}
 	}
-	t.Logf("%v, %d MB: %v", took.Round(time.Millisecond), grown, err)
+	t.Errorf("took %v", took)
+}
+
+// most is what a unit with a deadline of a second may take.
+const most = 1200 * time.Millisecond
+
+// goesOn checks that the host and the next unit are none the worse.
+func goesOn(t *testing.T, w *world, r *script.Runner) {
+	t.Helper()
 	w.mu.Lock()
 	if w.leases != 0 {
 		t.Errorf("%d leases", w.leases)

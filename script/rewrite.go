@@ -21,7 +21,7 @@ const (
 // table.
 const directOperands = 50
 
-// A rewriter prepares a syntax tree for the compiler: it makes calls of the operator .., puts in other words what the compiler
+// A rewriter prepares a syntax tree for the compiler: it makes calls of the operators .. and #, puts in other words what the compiler
 // would get wrong, estimates what compiling costs, and notes which globals the program uses.
 type rewriter struct {
 	program  string
@@ -230,6 +230,8 @@ func (r *rewriter) expression(slot *ast.Expr) (f fold) {
 			f = r.folds(&e.Expr)
 		case *ast.StringConcatOpExpr:
 			*slot = r.concat(e)
+		case *ast.UnaryLenOpExpr:
+			*slot = r.length(e)
 		default:
 			r.plain(e)
 		}
@@ -262,8 +264,6 @@ func (r *rewriter) plain(e ast.Expr) {
 		r.expression(&e.Lhs)
 		r.expression(&e.Rhs)
 	case *ast.UnaryNotOpExpr:
-		r.expression(&e.Expr)
-	case *ast.UnaryLenOpExpr:
 		r.expression(&e.Expr)
 	case *ast.FunctionExpr:
 		r.function(e)
@@ -377,6 +377,14 @@ func (r *rewriter) concat(e *ast.StringConcatOpExpr) ast.Expr {
 	}
 	r.cost.constant(constant{text: name})
 	return at(&ast.FuncCallExpr{Func: at(&ast.StringExpr{Value: name}, e), Args: operands, AdjustRet: true}, e)
+}
+
+// length makes a call of the operator #.
+func (r *rewriter) length(e *ast.UnaryLenOpExpr) ast.Expr {
+	r.expression(&e.Expr)
+	r.cost.constant(constant{text: lengthName})
+	call := &ast.FuncCallExpr{Func: at(&ast.StringExpr{Value: lengthName}, e), Args: []ast.Expr{single(e.Expr)}, AdjustRet: true}
+	return at(call, e)
 }
 
 // list returns a table constructor.

@@ -102,7 +102,7 @@ func (g grammar) program() string {
 		}
 		if g.IntN(4) == 0 {
 			b.WriteString("v = " + g.constructor() + " for i = 1, 160 do H = H .. tostring(v[i]) end ")
-			b.WriteString("H = H .. tostring(v.k) .. tostring(v.l) ")
+			b.WriteString("for _, w in ipairs{'k', 'l'} do H = H .. (type(v[w]) == 'table' and 'table' or tostring(v[w])) end ")
 		}
 	}
 	b.WriteString("local r = '' for _, v in ipairs{a, b, c, p, q, G, t.x, t.y, t[1], t[2], u.x, u.y, u[1], u[2]} do ")

@@ -16,7 +16,7 @@ type tables struct{ g *guard }
 func tableFunctions(g *guard) map[string]lua.LGFunction {
 	t := &tables{g}
 	return map[string]lua.LGFunction{
-		"concat": t.concat, "getn": getn, "insert": t.insert, "maxn": t.maxn, "remove": t.remove, "sort": t.sort,
+		"concat": t.concat, "getn": t.getn, "insert": t.insert, "maxn": t.maxn, "remove": t.remove, "sort": t.sort,
 	}
 }
 
@@ -48,31 +48,8 @@ func element(t *lua.LTable, i int) lua.LValue {
 // inArray reports whether the list of n elements that t holds is in its array part, and would be with one more.
 func inArray(n int) bool { return n < lua.MaxArrayIndex-1 }
 
-// length returns a border of t, an n with t[n] ~= nil and t[n+1] == nil, or 0. Where the array part is full it goes on in the
-// hash part, and finds a border there in logarithmic time.
-func length(t *lua.LTable) int {
-	n := t.Len()
-	if inArray(n) {
-		return n
-	}
-	n = lua.MaxArrayIndex - 1
-	past := n + 1
-	for past < maxInt && element(t, past) != lua.LNil {
-		n, past = past, min(2*past, maxInt)
-	}
-	for past-n > 1 {
-		if middle := n + (past-n)/2; element(t, middle) == lua.LNil {
-			past = middle
-		} else {
-			n = middle
-		}
-	}
-	return n
-}
-
-// getn is the operator # for lists of any length.
-func getn(L *lua.LState) int {
-	L.Push(lua.LNumber(length(checkTable(L, 1, "getn"))))
+func (t *tables) getn(L *lua.LState) int {
+	L.Push(lua.LNumber(t.g.length(checkTable(L, 1, "getn"))))
 	return 1
 }
 
@@ -92,7 +69,7 @@ func (t *tables) maxn(L *lua.LState) int {
 // insert appends in constant time. In the middle it moves elements, at memory speed while they are in the array part.
 func (t *tables) insert(L *lua.LState) int {
 	list := checkTable(L, 1, "insert")
-	n := length(list)
+	n := t.g.length(list)
 	switch L.GetTop() {
 	case 2:
 		if n > 0 && n%16 == 0 && inArray(n) {
@@ -125,7 +102,7 @@ func (t *tables) insertAt(L *lua.LState, list *lua.LTable, n, position int, v lu
 // remove returns nothing, and not nil, where there is no element.
 func (t *tables) remove(L *lua.LState) int {
 	list := checkTable(L, 1, "remove")
-	n := length(list)
+	n := t.g.length(list)
 	position := optInt(L, 2, "remove", n)
 	if position < 1 || position > n {
 		return 0
@@ -168,7 +145,7 @@ func trim(list *lua.LTable, n int) { list.RawSetInt(n, pop(list)) }
 func (t *tables) concat(L *lua.LState) int {
 	separator := optString(L, 2, "concat", "")
 	list := checkTable(L, 1, "concat")
-	first, last := interval(L, list, 3, "concat")
+	first, last := interval(L, t.g, list, 3, "concat")
 	size := t.size(L, list, len(separator), first, last)
 	t.g.room(L, size)
 	var b strings.Builder
@@ -218,7 +195,7 @@ func (t *tables) size(L *lua.LState, list *lua.LTable, separator, first, last in
 // sort takes the quick way for lists of nothing but numbers or strings.
 func (t *tables) sort(L *lua.LState) int {
 	list := checkTable(L, 1, "sort")
-	n := length(list)
+	n := t.g.length(list)
 	s := sorter{L: L, list: list, pace: pace{g: t.g}}
 	if L.Get(2) != lua.LNil {
 		fn, ok := L.Get(2).(*lua.LFunction)

@@ -44,8 +44,12 @@ func (t *trace) thread(L *lua.LState) {
 		if !ok {
 			break
 		}
-		if _, err := L.GetInfo("nSl", d, lua.LNil); err != nil {
+		fn, err := L.GetInfo("nSlf", d, lua.LNil)
+		if err != nil {
 			break
+		}
+		if isOperator(fn) {
+			continue
 		}
 		if d.What == "main" {
 			outermost = line(d, L.Parent != nil)
@@ -83,4 +87,9 @@ func line(d *lua.Debug, coroutine bool) string {
 		return where + ": in a function"
 	}
 	return fmt.Sprintf("%s: in function '%s'", where, d.Name)
+}
+
+// isOperator reports whether a function stands for an operator, which is no call to a reader.
+func isOperator(fn lua.LValue) bool {
+	return fn == concatFunction || fn == concatListFunction || fn == lengthFunction
 }
