@@ -10,13 +10,11 @@ import (
 	"time"
 )
 
-// How often the heap is looked at while units run: while it changes by more than quiet bytes, and else. After some looks without a unit
-// the one who looks goes home.
+// How often the heap is looked at while units run: while it changes by more than quiet bytes, and else.
 const (
 	lookEvery  = time.Millisecond
 	lookSeldom = 8 * time.Millisecond
 	quiet      = 1 << 20
-	idleLooks  = 10
 )
 
 // A meter bounds by how much the heap of the process grows while one unit runs.
@@ -29,14 +27,16 @@ type meter struct {
 	base  int64 // what the heap may be without the unit; 0 until it is known
 }
 
-// meters are those of all units of a runner. A goroutine of theirs looks at the heap while there are any: units that take less
-// than a look pay two visits to a list.
+// meters are those of all units of a runner. While there are any, a timer looks at the heap; with the last unit it ends.
 type meters struct {
 	limit int64 // 0 is none
 
 	mu         sync.Mutex
 	running    map[*meter]struct{}
-	looking    bool
+	timer      *time.Timer
+	turn       int           // counts the times of there being units
+	every      time.Duration // between two looks
+	seen       int64         // what the heap was at the last one
 	collecting bool
 	known      int64 // what the heap was last known to come to without units, in bytes
 }
@@ -72,11 +72,18 @@ func (w *meters) begin(stop context.CancelCauseFunc) *meter {
 		w.running = map[*meter]struct{}{}
 	}
 	w.running[m] = struct{}{}
-	if !w.looking {
-		w.looking = true
-		go w.look()
+	if len(w.running) == 1 {
+		w.turn++
+		w.lookIn(lookEvery)
 	}
 	return m
+}
+
+// lookIn has the timer look after a while. w.mu is held.
+func (w *meters) lookIn(every time.Duration) {
+	turn := w.turn
+	w.every = every
+	w.timer = time.AfterFunc(every, func() { w.look(turn) })
 }
 
 // end ends the watch.
@@ -84,30 +91,26 @@ func (m *meter) end() {
 	if m == nil {
 		return
 	}
-	m.w.mu.Lock()
-	delete(m.w.running, m)
-	m.w.mu.Unlock()
+	w := m.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.running, m)
+	if len(w.running) == 0 {
+		w.timer.Stop()
+	}
 }
 
-// look looks at the heap until no unit has been running for a while.
-func (w *meters) look() {
-	every := lookEvery
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	seen := int64(0)
-	for idle := 0; idle <= idleLooks; {
-		<-ticker.C
-		if !w.busy(idle == idleLooks) {
-			idle++
-			continue
-		}
-		idle = 0
-		h := readHeap()
-		w.weigh(h)
-		every = nextLook(every, h.objects-seen)
-		seen = h.objects
-		ticker.Reset(every)
+// look looks at the heap, and has it looked at again.
+func (w *meters) look(turn int) {
+	h := readHeap()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if turn != w.turn || len(w.running) == 0 {
+		return // it was about to be stopped
 	}
+	w.weigh(h)
+	w.lookIn(nextLook(w.every, h.objects-w.seen))
+	w.seen = h.objects
 }
 
 // nextLook returns when to look next: sooner where the heap moves, later where it does not, as under units that wait.
@@ -118,23 +121,10 @@ func nextLook(every time.Duration, moved int64) time.Duration {
 	return min(2*every, lookSeldom)
 }
 
-// busy reports whether units run. If none does the one who looks may leave.
-func (w *meters) busy(leave bool) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.running) > 0 {
-		return true
-	}
-	w.looking = !leave
-	return false
-}
-
 // weigh ends the units under which the heap has grown too far. Garbage is not theirs: it is collected first, unless the heap grows on
-// meanwhile.
+// meanwhile. w.mu is held.
 func (w *meters) weigh(h heap) {
 	collect := false
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	for m := range w.running {
 		m.look(h)
 		if m.over(h, 0, w.limit/4) {
