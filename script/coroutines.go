@@ -22,9 +22,36 @@ func (s *sandbox) coroutineFunctions(stock *lua.LTable) map[string]lua.LGFunctio
 	}
 }
 
+// The calls of the function of a coroutine stand above one that stays: gopher-lua takes a thread without any for one that was not
+// resumed yet, and a coroutine that ends by return coroutine.yield() for such.
+var ground = func() *lua.FunctionProto {
+	p, err := Compile("=coroutine", "local f return function(...) return f(...) end")
+	if err != nil {
+		panic(err) // the source is above
+	}
+	proto := p.proto.FunctionPrototypes[0]
+	for i, inst := range proto.Code {
+		if opcode(inst) == lua.OP_TAILCALL {
+			proto.Code[i] = inst&(1<<26-1) | uint32(lua.OP_CALL)<<26
+		}
+	}
+	return proto
+}()
+
+// grounded returns a function that calls another, but not as its last act.
+func grounded(L *lua.LState, fn *lua.LFunction) *lua.LFunction {
+	g := L.NewFunctionFromProto(ground)
+	g.Upvalues[0] = L.NewClosure(nil, fn).Upvalues[0]
+	return g
+}
+
 // begun makes a thread by a function of gopher-lua, which would give it a context of its own.
-func (c *coroutines) begun(L *lua.LState, stock lua.LGFunction) (made lua.LValue) {
-	L.CheckFunction(1)
+func (c *coroutines) begun(L *lua.LState, stock lua.LGFunction, name string) (made lua.LValue) {
+	fn, ok := L.Get(1).(*lua.LFunction)
+	if !ok || fn.IsG {
+		argumentError(L, 1, name, "Lua function expected")
+	}
+	L.Replace(1, grounded(L, fn))
 	ctx := L.RemoveContext()
 	defer L.SetContext(ctx)
 	stock(L)
@@ -40,76 +67,102 @@ func (c *coroutines) begun(L *lua.LState, stock lua.LGFunction) (made lua.LValue
 
 // coCreate is coroutine.create.
 func (c *coroutines) coCreate(L *lua.LState) int {
-	c.begun(L, c.create)
+	c.begun(L, c.create, "create")
 	return 1
 }
 
 // coWrap is coroutine.wrap. The thread knows from gopher-lua that errors pass through.
 func (c *coroutines) coWrap(L *lua.LState) int {
-	wrapped := c.begun(L, c.wrap).(*lua.LFunction)
+	wrapped := c.begun(L, c.wrap, "wrap").(*lua.LFunction)
 	L.Push(L.NewClosure(c.resumeWrapped, wrapped.Upvalues[0].Value()))
 	return 1
 }
 
 // coResume is coroutine.resume.
 func (c *coroutines) coResume(L *lua.LState) int {
-	th := L.CheckThread(1)
-	if why := c.refusal(th); why != "" {
-		L.Push(lua.LFalse)
-		L.Push(lua.LString(why))
-		return 2
+	th := checkThread(L, "resume")
+	why := c.refusal(th)
+	if why == "" {
+		n, inPlace := c.run(L, th)
+		if inPlace {
+			return n
+		}
+		why = acrossGo
 	}
-	return c.run(L, th)
+	L.Push(lua.LFalse)
+	L.Push(lua.LString(why))
+	return 2
 }
 
 // resumeWrapped is what coroutine.wrap returned.
 func (c *coroutines) resumeWrapped(L *lua.LState) int {
 	th := L.Get(lua.UpvalueIndex(1)).(*lua.LState)
 	if why := c.refusal(th); why != "" {
-		L.RaiseError("%s", why)
+		raise(L, "%s", why)
 	}
 	L.Insert(th, 1)
-	return c.run(L, th)
+	n, inPlace := c.run(L, th)
+	if !inPlace {
+		raise(L, acrossGo)
+	}
+	return n
+}
+
+// acrossGo is why a coroutine cannot yield where functions of Go stand between it and its calls.
+const acrossGo = "attempt to yield across metamethod/C-call boundary"
+
+// checkThread returns argument 1.
+func checkThread(L *lua.LState, function string) *lua.LState {
+	th, ok := L.Get(1).(*lua.LState)
+	if !ok {
+		argumentError(L, 1, function, "coroutine expected")
+	}
+	return th
 }
 
 // refusal says why a thread cannot be resumed, if it cannot.
 func (c *coroutines) refusal(th *lua.LState) string {
 	switch {
 	case slices.Contains(c.s.chain, th):
-		return "cannot resume non-suspended coroutine"
+		if th == c.s.co {
+			return "cannot resume running coroutine"
+		}
+		return "cannot resume normal coroutine"
 	case th.Dead:
 		return "cannot resume dead coroutine"
 	}
 	return ""
 }
 
-// run resumes a thread, which is argument 1.
-func (c *coroutines) run(L, th *lua.LState) int {
+// run resumes a thread, which is argument 1. It is not in place afterwards where it yielded inside a metamethod, or inside the
+// function of a for loop: gopher-lua then goes on with it, and it is of no use any more.
+func (c *coroutines) run(L, th *lua.LState) (n int, inPlace bool) {
 	frames := c.s.enter(L)
 	c.s.chain = append(c.s.chain, th)
 	co := c.s.co
 	c.s.co = th
-	ok := false
 	defer func() {
 		c.s.leave(frames)
 		c.s.chain = c.s.chain[:len(c.s.chain)-1]
 		c.s.co = co
 		L.G.CurrentThread = L
-		th.Dead = th.Dead || !ok
+		if !inPlace { // or it failed
+			th.Dead = true
+		}
 		if th.Dead {
 			c.s.alive--
 		}
 	}()
-	n := c.resume(L)
-	ok = true
-	return n
+	n = c.resume(L)
+	_, waits := th.GetStack(0)
+	return n, waits || th.Dead
 }
 
 // coYield is coroutine.yield. It is refused where functions of Go stand between it and the coroutine, which gopher-lua would
 // leave standing there.
 func (c *coroutines) coYield(L *lua.LState) int {
 	if L.Parent == nil || L != c.s.co {
-		L.RaiseError("attempt to yield across metamethod/C-call boundary")
+		raise(L, acrossGo)
 	}
 	return -1
 }
@@ -126,7 +179,7 @@ func (c *coroutines) coRunning(L *lua.LState) int {
 
 // coStatus is coroutine.status.
 func (c *coroutines) coStatus(L *lua.LState) int {
-	th := L.CheckThread(1)
+	th := checkThread(L, "status")
 	status := "suspended"
 	switch {
 	case th == c.s.co:

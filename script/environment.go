@@ -17,7 +17,7 @@ func (s *sandbox) environmentFunctions() map[string]lua.LGFunction {
 // getfenv is that of Lua. The environment of functions of the host is that of the script.
 func (s *sandbox) getfenv(L *lua.LState) int {
 	env := s.env
-	if fn := s.functionOf(L, true); fn != nil && !fn.IsG && fn.Env != s.base {
+	if fn := s.functionOf(L, "getfenv", true); fn != nil && !fn.IsG && fn.Env != s.base {
 		env = fn.Env
 	}
 	L.Push(env)
@@ -26,14 +26,14 @@ func (s *sandbox) getfenv(L *lua.LState) int {
 
 // setfenv is that of Lua. Functions of the host keep their environment.
 func (s *sandbox) setfenv(L *lua.LState) int {
-	env := L.CheckTable(2)
-	fn := s.functionOf(L, false)
+	env := checkTable(L, 2, "setfenv")
+	fn := s.functionOf(L, "setfenv", false)
 	switch {
 	case fn == nil:
 		s.env, s.L.Env, s.L.G.Global, L.Env = env, env, env, env
 		return 0
 	case fn.IsG || fn.Env == s.base:
-		L.RaiseError("'setfenv' cannot change environment of given object")
+		raise(L, "'setfenv' cannot change environment of given object")
 	}
 	fn.Env = env
 	L.Push(fn)
@@ -41,20 +41,20 @@ func (s *sandbox) setfenv(L *lua.LState) int {
 }
 
 // functionOf returns the function that argument 1 is or, as a number, says: how many calls up. Nil stands for level 0.
-func (s *sandbox) functionOf(L *lua.LState, optional bool) *lua.LFunction {
+func (s *sandbox) functionOf(L *lua.LState, function string, optional bool) *lua.LFunction {
 	if fn, ok := L.Get(1).(*lua.LFunction); ok {
 		return fn
 	}
 	level := 1
 	if !optional || L.Get(1) != lua.LNil {
-		level = int(L.CheckNumber(1))
+		level = checkInt(L, 1, function)
 	}
 	if level == 0 {
 		return nil
 	}
 	fn := caller(L, level)
 	if fn == nil {
-		L.ArgError(1, "invalid level")
+		argumentError(L, 1, function, "invalid level")
 	}
 	return fn
 }
@@ -78,7 +78,7 @@ func caller(L *lua.LState, level int) *lua.LFunction {
 
 // getmetatable is that of Lua. The metatables of what the host has made are out of reach: its values outlive the unit.
 func (s *sandbox) getmetatable(L *lua.LState) int {
-	switch v := L.CheckAny(1).(type) {
+	switch v := checkAny(L, 1, "getmetatable").(type) {
 	case *lua.LTable:
 		L.Push(L.GetMetatable(v))
 	case lua.LString:
@@ -96,12 +96,12 @@ func (s *sandbox) getmetatable(L *lua.LState) int {
 
 // newModule is the function module of Lua: it makes a global table, or takes one, that is the environment of its caller from then on.
 func (s *sandbox) newModule(L *lua.LState) int {
-	name := L.CheckString(1)
+	name := checkString(L, 1, "module")
 	pkg := s.openPackages()
 	t, ok := pkg.loaded.RawGetString(name).(*lua.LTable)
 	if !ok {
 		if t = s.moduleTable(L, name); t == nil {
-			L.RaiseError("name conflict for module '%s'", name)
+			raise(L, "name conflict for module '%s'", name)
 		}
 		pkg.loaded.RawSetString(name, t)
 	}
@@ -112,7 +112,7 @@ func (s *sandbox) newModule(L *lua.LState) int {
 	}
 	fn := caller(L, 1)
 	if fn == nil || fn.IsG {
-		L.RaiseError("'module' not called from a Lua function")
+		raise(L, "'module' not called from a Lua function")
 	}
 	fn.Env = t
 	for i := 2; i <= L.GetTop(); i++ {
@@ -145,7 +145,7 @@ func (s *sandbox) moduleTable(L *lua.LState, name string) *lua.LTable {
 
 // seeall is package.seeall: a module sees the globals.
 func (s *sandbox) seeall(L *lua.LState) int {
-	t := L.CheckTable(1)
+	t := checkTable(L, 1, "seeall")
 	mt, ok := t.Metatable.(*lua.LTable)
 	if !ok {
 		mt = L.CreateTable(0, 1)

@@ -31,7 +31,7 @@ const (
 // [context.Canceled], and the cause that the context was ended with.
 type Error struct {
 	Kind      Kind
-	Message   string // on one line, with file and line where Lua knows them: "cart.lua:3: no such item"
+	Message   string // with file and line where Lua knows them: "cart.lua:3: no such item"; at most 4 KB of it
 	Traceback string // the Lua calls that led there, innermost first; "" where there were none
 	GoStack   string // the Go calls that led to a panic, for those who mend it; else ""
 	Value     any    // what Lua raised, as [value.Unmarshal] reads it into an any; nil if it has no Go form
@@ -66,7 +66,7 @@ func (s *sandbox) failure(th *lua.LState, v any) *Error {
 	raised, ok := v.(*lua.ApiError)
 	switch {
 	case v == callOverflow:
-		raised = &lua.ApiError{Object: lua.LString(th.Where(0) + " stack overflow")}
+		raised = &lua.ApiError{Object: lua.LString(position(th, 0) + "stack overflow")}
 	case !ok:
 		if _, known := v.(*goPanic); !known {
 			s.panicked(th, v)
@@ -82,7 +82,7 @@ func (s *sandbox) failure(th *lua.LState, v any) *Error {
 	if s.ctx.Err() != nil {
 		return s.stopped(trace)
 	}
-	e := &Error{Kind: KindError, Message: s.describe(raised.Object), Traceback: trace, Value: goValue(raised.Object)}
+	e := &Error{Kind: KindError, Message: short(s.describe(raised.Object)), Traceback: trace, Value: goValue(raised.Object)}
 	if s.ctx.Err() != nil { // a __tostring ran into the deadline
 		return s.stopped(trace)
 	}
@@ -139,6 +139,17 @@ func stopped(ctx context.Context, trace string) *Error {
 		why = "canceled"
 	}
 	return &Error{Kind: kind, Message: "script stopped: " + why, Traceback: trace, Cause: cause}
+}
+
+// maxMessage is how much of a message is kept, in bytes.
+const maxMessage = 4 << 10
+
+// short cuts what is too long for a log.
+func short(text string) string {
+	if len(text) <= maxMessage {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxMessage], "") + "..."
 }
 
 // describe returns an error value as people read it. A table tells by its __tostring, Lua code that may fail in turn.

@@ -100,7 +100,7 @@ func TestRun_HoweverItEnds_NothingIsLeft(t *testing.T) {
 		"a panic in pcall":            {`pcall(pcall, panics)`, script.KindPanic, "host bug"},
 		"a panic in xpcall":           {`xpcall(panics, print)`, script.KindPanic, "host bug"},
 		"a panic in a handler":        {`xpcall(error, panics)`, script.KindPanic, "host bug"},
-		"a panic in a coroutine":      {`coroutine.wrap(panics)()`, script.KindError, "host bug"},
+		"a panic in a coroutine":      {`coroutine.wrap(function() panics() end)()`, script.KindError, "host bug"},
 		"pcall in a coroutine":        {`coroutine.resume(coroutine.create(function() pcall(panics) end))`, script.KindPanic, "host bug"},
 		"a panic in a metamethod":     {`return setmetatable({}, { __index = panics }).x`, script.KindPanic, "host bug"},
 		"the deadline":                {`while true do end`, script.KindStopped, "script stopped: deadline of 100ms passed"},
@@ -146,7 +146,7 @@ func TestRun_HoweverItEnds_NothingIsLeft(t *testing.T) {
 }
 
 func TestRun_Goexit_PassesThroughWhenAllIsReleased(t *testing.T) {
-	for name, source := range map[string]string{"plain": `goexit()`, "in pcall": `pcall(goexit)`, "in a coroutine": `coroutine.wrap(goexit)()`} {
+	for name, source := range map[string]string{"plain": `goexit()`, "in pcall": `pcall(goexit)`, "in a coroutine": `coroutine.wrap(function() goexit() end)()`} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			r := script.New(w.reg, &script.Options{Setup: host})

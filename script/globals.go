@@ -14,6 +14,7 @@ type template struct {
 	base    *lua.LTable
 	plain   *lua.LTable // of base what scripts cannot change, or only read the fields of: it needs no copy
 	behind  *lua.LTable // the metatable of the globals of a unit, which answers from plain and, for the rest, from scarce
+	outside *lua.LTable // the metatable of what the host sees as globals, which never answers with a table of the template
 	loaded  *lua.LTable // package.loaded
 	preload *lua.LTable // package.preload
 	store   lua.LValue  // the module store: one does for all units, as scripts cannot change it
@@ -57,19 +58,36 @@ func (s *sandbox) learn() {
 			t.plain.RawSetString(string(name), v)
 		}
 	})
-	t.plain.Metatable = s.metatable("__index", s.L.NewFunction(s.scarce))
-	t.behind = s.metatable("__index", t.plain)
-	t.meta = s.metatable("__index", t.base.RawGetString("string"))
-	s.L.SetMetatable(lua.LString(""), t.meta)
-	s.L.Push(s.L.NewFunction(storelua.Loader))
-	s.L.Call(0, 1)
-	t.store = s.L.Get(-1)
+	t.plain.Metatable = s.hidden(s.L.NewFunction(s.scarce))
+	t.behind = s.hidden(t.plain)
+	t.outside = s.hidden(s.L.NewFunction(s.outsideGet))
+	t.outside.RawSetString("__newindex", s.L.NewFunction(s.outsideSet))
+	if t.store == nil {
+		s.L.SetMetatable(lua.LString(""), s.metatable("__index", t.base.RawGetString("string")))
+		s.L.Push(s.L.NewFunction(storelua.Loader))
+		s.L.Call(0, 1)
+		t.store = s.L.Get(-1)
+		s.L.Pop(1)
+	}
+	switch mt := s.L.GetMetatable(lua.LString("")).(type) {
+	case *lua.LTable:
+		t.meta = mt
+	case *lua.LNilType:
+		t.meta = nil
+	}
 }
 
 // metatable returns a table with one field.
 func (s *sandbox) metatable(name string, v lua.LValue) *lua.LTable {
 	t := s.L.CreateTable(0, 1)
 	t.RawSetString(name, v)
+	return t
+}
+
+// hidden returns a metatable with __index that scripts cannot get.
+func (s *sandbox) hidden(index lua.LValue) *lua.LTable {
+	t := s.metatable("__index", index)
+	t.RawSetString("__metatable", lua.LFalse)
 	return t
 }
 
@@ -96,18 +114,33 @@ func (s *sandbox) freshGlobals(p *Program, args []lua.LValue) {
 	s.globals = globals{env: s.L.CreateTable(0, 0), name: p.name, args: args}
 	s.env.Metatable = s.behind
 	s.L.Env = s.env
-	s.L.G.Global = s.env
+	if s.base.Metatable != lua.LNil {
+		s.placeAll()
+		return
+	}
+	view := s.L.CreateTable(0, 0)
+	view.Metatable = s.outside
+	s.L.G.Global = view
 	s.admit(p)
 }
 
 // forgetGlobals takes them away.
 func (s *sandbox) forgetGlobals() {
 	if s.whole || s.copies != nil {
-		s.L.SetMetatable(lua.LString(""), s.meta)
+		s.restoreMeta()
 	}
 	s.globals = globals{}
 	s.L.Env = s.base
 	s.L.G.Global = s.base
+}
+
+// restoreMeta gives strings back the metatable of all units.
+func (s *sandbox) restoreMeta() {
+	if s.meta == nil {
+		s.L.SetMetatable(lua.LString(""), lua.LNil)
+		return
+	}
+	s.L.SetMetatable(lua.LString(""), s.meta)
 }
 
 // admit gives the unit what a program needs before it runs: a library that it may change as a copy, and all globals in their
@@ -162,6 +195,7 @@ func (s *sandbox) placeAll() {
 	}
 	s.whole = true
 	s.env.Metatable = lua.LNil
+	s.L.G.Global = s.env
 	each(s.base, func(k, v lua.LValue) {
 		if s.env.RawGet(k) != lua.LNil {
 			return
@@ -175,6 +209,23 @@ func (s *sandbox) placeAll() {
 		s.env.RawSetString("arg", s.argTable())
 	}
 	s.openPackages()
+	if mt, ok := s.base.Metatable.(*lua.LTable); ok {
+		s.env.Metatable = s.copy(mt)
+	}
+}
+
+// outsideGet reads a global for the host, which may hand it to a script.
+func (s *sandbox) outsideGet(L *lua.LState) int {
+	name := L.Get(2)
+	s.own(name.String())
+	L.Push(L.GetTable(s.env, name))
+	return 1
+}
+
+// outsideSet sets a global for the host.
+func (s *sandbox) outsideSet(L *lua.LState) int {
+	L.SetTable(s.env, L.Get(2), L.Get(3))
+	return 0
 }
 
 // copy returns the copy of a table of the template that this unit has, with copies of all tables in it.
@@ -201,9 +252,22 @@ func (s *sandbox) copy(t *lua.LTable) *lua.LTable {
 		c.Metatable = s.copy(mt)
 	}
 	if t == s.base.RawGetString("string") {
-		s.L.SetMetatable(lua.LString(""), s.metatable("__index", c))
+		s.ownMeta(c)
 	}
 	return c
+}
+
+// ownMeta gives strings a metatable of this unit, with the library that it has.
+func (s *sandbox) ownMeta(library *lua.LTable) {
+	if s.meta == nil { // the host has taken it away
+		return
+	}
+	mt := s.L.CreateTable(0, 1)
+	s.fill(mt, s.meta)
+	if s.meta.RawGetString("__index") == s.base.RawGetString("string") {
+		mt.RawSetString("__index", library)
+	}
+	s.L.SetMetatable(lua.LString(""), mt)
 }
 
 // fill copies the pairs of a table into another.

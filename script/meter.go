@@ -3,10 +3,10 @@ package script
 import (
 	"context"
 	"fmt"
-	"math"
 	"runtime"
 	"runtime/metrics"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,28 +17,50 @@ const (
 	quiet      = 1 << 20
 )
 
-// A meter bounds by how much the heap of the process grows while one unit runs.
+// A meter bounds by how much what the heap of the process keeps grows while one unit runs.
 type meter struct {
 	w    *meters
 	stop context.CancelCauseFunc // ends the unit
 
 	// In bytes, guarded by meters.mu.
-	begun int64 // what the heap was at the first look
-	base  int64 // what the heap may be without the unit; 0 until it is known
+	known bool  // whether base is
+	base  int64 // what the heap keeps without the unit, as far as it is known
 }
 
 // meters are those of all units of a runner. While there are any, a timer looks at the heap; with the last unit it ends.
 type meters struct {
 	limit int64 // 0 is none
+	gate  gate  // closed while the collector is asked what the units keep
 
-	mu         sync.Mutex
-	running    map[*meter]struct{}
-	timer      *time.Timer
-	turn       int           // counts the times of there being units
-	every      time.Duration // between two looks
-	seen       int64         // what the heap was at the last one
-	collecting bool
-	known      int64 // what the heap was last known to come to without units, in bytes
+	mu      sync.Mutex
+	running map[*meter]struct{}
+	timer   *time.Timer
+	turn    int           // counts the times of there being units
+	every   time.Duration // between two looks
+	seen    int64         // what the heap was at the last one, in bytes
+	kept    int64         // what it was last known to keep without units, in bytes; 0 is not yet
+}
+
+// A gate holds up who comes to it while it is closed.
+type gate struct{ closed atomic.Pointer[chan struct{}] }
+
+// close closes the gate, unless it is closed.
+func (g *gate) close() bool {
+	opened := make(chan struct{})
+	return g.closed.CompareAndSwap(nil, &opened)
+}
+
+// open opens the gate.
+func (g *gate) open() { close(*g.closed.Swap(nil)) }
+
+// pass waits until the gate is open. Where there is none it does not.
+func (g *gate) pass() {
+	if g == nil {
+		return
+	}
+	if opened := g.closed.Load(); opened != nil {
+		<-*opened
+	}
 }
 
 // errMemory is why a unit ended that needed too much memory.
@@ -77,6 +99,14 @@ func (w *meters) begin(stop context.CancelCauseFunc) *meter {
 		w.lookIn(lookEvery)
 	}
 	return m
+}
+
+// gate returns what holds the unit up.
+func (m *meter) gate() *gate {
+	if m == nil {
+		return nil
+	}
+	return &m.w.gate
 }
 
 // lookIn has the timer look after a while. w.mu is held.
@@ -121,107 +151,106 @@ func nextLook(every time.Duration, moved int64) time.Duration {
 	return min(2*every, lookSeldom)
 }
 
-// weigh ends the units under which the heap has grown too far. Garbage is not theirs: it is collected first, unless the heap grows on
-// meanwhile. w.mu is held.
+// weigh ends the units under which the heap was found to keep too much, and asks the collector where it may: the units wait
+// meanwhile, or they would fill memory faster than it is looked through. w.mu is held.
 func (w *meters) weigh(h heap) {
-	collect := false
+	ask := false
 	for m := range w.running {
-		m.look(h)
-		if m.over(h, 0, w.limit/4) {
+		m.begin(h)
+		if m.over(h, 0) {
 			m.stop(&errMemory{w.limit})
 		}
-		collect = collect || m.base == 0 || m.over(h, 0, 0)
+		ask = ask || m.doubtful(h, 0)
 	}
-	if collect && !w.collecting {
-		w.collecting = true
+	if ask && w.gate.close() {
 		go w.collect()
 	}
 }
 
-// look is the first look at the heap under a unit. Where the heap is much larger than it is known to be without units there may be
-// garbage of others, which a unit must not have on top of its limit: the collector is asked.
-func (m *meter) look(h heap) {
-	if m.begun == 0 {
-		m.begun = h.objects
+// begin is the first look at the heap under a unit. What the last collection has found may be what a unit before kept, and is gone by
+// now: where that is much, the collector is asked before the next unit may keep as much on top.
+func (m *meter) begin(h heap) {
+	if m.known {
+		return
 	}
-	switch e := h.expected(); {
-	case m.base != 0:
-	case m.w.known == 0 || e < m.w.known:
-		m.w.known, m.base = e, e
-	case e < m.w.known+m.w.limit/2:
-		m.base = e
+	m.known, m.base = true, h.kept
+	switch w := m.w; {
+	case w.kept == 0 || h.kept <= w.kept:
+		w.kept = h.kept
+	case h.kept > w.kept+w.limit/2:
+		m.known = false
 	}
 }
 
-// collect calls the collector and ends the units that keep too much. What they keep must be below the limit by a quarter, lest the
-// collector be called for every small step near it.
+// over reports whether the heap keeps too much, with n bytes more. meters.mu is held.
+func (m *meter) over(h heap, n int64) bool { return m.known && h.kept+n > m.base+m.w.limit }
+
+// doubtful reports whether the heap has grown so far, with n bytes more, that nothing but a collection tells what of it is kept: by half
+// more than the limit, and by a good part of what there was before, since a large heap takes long to collect. meters.mu is held.
+func (m *meter) doubtful(h heap, n int64) bool {
+	return !m.known || h.objects+n > max(m.base+m.w.limit/2*3, h.kept+max(m.w.limit, h.kept)/2)
+}
+
+// collect asks the collector, ends the units that keep too much, and lets the others go on.
 func (w *meters) collect() {
+	defer w.gate.open()
 	runtime.GC()
 	runtime.GC() // what is in a sync.Pool outlives the first
 	h := readHeap()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.collecting = false
 	for m := range w.running {
-		if m.base == 0 {
-			w.known = h.expected()
-			m.base = w.known
+		if !m.known {
+			w.kept = h.kept
+			m.known, m.base = true, h.kept
 		}
-		if m.over(h, 0, -w.limit/4) {
+		if m.over(h, 0) {
 			m.stop(&errMemory{w.limit})
 		}
 	}
 }
 
-// over reports whether the heap with n bytes more would be larger than the limit and some leeway. As long as it is not known what it
-// would be without the unit nothing but twice the limit is too much. meters.mu is held.
-func (m *meter) over(h heap, n, leeway int64) bool {
-	if m.base == 0 {
-		return h.objects+n > m.begun+2*m.w.limit
-	}
-	return h.objects+n > m.base+m.w.limit+leeway
-}
-
 // fits reports whether n bytes more are within the limit, and ends the unit if not.
 func (m *meter) fits(n int64) bool {
-	if m == nil || !m.full(n, 0) {
+	if m == nil {
+		return true
+	}
+	m.w.gate.pass()
+	if m.fitsIn(readHeap(), n) {
 		return true
 	}
 	runtime.GC()
-	if !m.full(n, -m.w.limit/4) {
+	h := readHeap()
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	if !m.over(h, n) {
 		return true
 	}
 	m.stop(&errMemory{m.w.limit})
 	return false
 }
 
-// full is over for one unit, as the heap is now.
-func (m *meter) full(n, leeway int64) bool {
-	h := readHeap()
+// fitsIn reports whether there is no doubt that n bytes more are within the limit.
+func (m *meter) fitsIn(h heap, n int64) bool {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	m.look(h)
-	return m.over(h, n, leeway)
+	m.begin(h)
+	return !m.over(h, n) && (!m.known || !m.doubtful(h, n))
 }
 
 // A heap is what the runtime tells about that of the process, in bytes.
 type heap struct {
-	objects int64 // live, or not collected yet
-	goal    int64 // where the next collection is due
+	objects int64 // kept, or not collected yet
+	kept    int64 // what the last collection has found in use
 }
 
-// readHeap takes about a microsecond.
+// readHeap takes about a microsecond. Before the first collection all is taken to be kept.
 func readHeap() heap {
-	samples := [2]metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/goal:bytes"}}
+	samples := [2]metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	metrics.Read(samples[:])
-	return heap{int64(samples[0].Value.Uint64()), int64(min(samples[1].Value.Uint64(), math.MaxInt64))}
-}
-
-// expected returns what the heap of the process may come to without the unit: up to where the next collection is due garbage
-// piles up by itself. Without collections by growth (GOGC=off) there is no such point.
-func (h heap) expected() int64 {
-	if h.goal < math.MaxInt64 && h.goal > h.objects {
-		return h.goal
+	h := heap{int64(samples[0].Value.Uint64()), int64(samples[1].Value.Uint64())}
+	if h.kept == 0 {
+		h.kept = h.objects
 	}
-	return h.objects
+	return h
 }

@@ -53,7 +53,7 @@ func (o *output) write(ctx context.Context, line string) error {
 func (s *sandbox) print(L *lua.LState) int {
 	var b strings.Builder
 	for i := 1; i <= L.GetTop(); i++ {
-		text := L.ToStringMeta(L.Get(i)).String()
+		text := printed(L, L.Get(i))
 		s.room(L, b.Len()+len(text)+2)
 		if i > 1 {
 			b.WriteByte('\t')
@@ -74,6 +74,15 @@ func (s *sandbox) print(L *lua.LState) int {
 		L.RaiseError("%s", printFailed(err))
 	}
 	return 0
+}
+
+// printed returns a value as print shows it. A __tostring must give a string.
+func printed(L *lua.LState, v lua.LValue) string {
+	text := textOf(L, v)
+	if !lua.LVCanConvToString(text) {
+		raise(L, "'tostring' must return a string to 'print'")
+	}
+	return operandText(text)
 }
 
 // printFailed is the text by which a failure of print is known again when it ends the script.

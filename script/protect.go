@@ -2,6 +2,7 @@ package script
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 
 	lua "github.com/yuin/gopher-lua"
@@ -70,7 +71,7 @@ func (s *sandbox) enter(L *lua.LState) (frames int) {
 		frames = framesOf(L)
 	}
 	if s.nested == MaxNested || s.frames+frames+CallDepth > frameBudget {
-		L.RaiseError("stack overflow")
+		raise(L, "stack overflow")
 	}
 	s.nested++
 	s.frames += frames
@@ -83,20 +84,30 @@ func (s *sandbox) leave(frames int) {
 	s.frames -= frames
 }
 
-// framesOf returns how many calls a thread is inside of, or somewhat more: to count them is to walk over them. Where tail
-// calls hide it is the most that it can be.
+// framesOf returns how many calls a thread is inside of, or somewhat more: to count them is to walk over them. A tail call counts for
+// one as well, so a count that is high may be of few; then it is the stack of Go that tells.
 func framesOf(L *lua.LState) int {
 	for _, n := range [...]int{64, 256, 1024, 4096} {
 		if _, deeper := L.GetStack(n); !deeper {
 			return n
 		}
 	}
-	return CallDepth
+	var pc [1]uintptr
+	if runtime.Callers(deepGo, pc[:]) > 0 {
+		return CallDepth
+	}
+	return 64
 }
+
+// deepGo is how many calls of Go may be inside each other where nobody has counted calls of Lua: it is what 2,000 metamethods take.
+const deepGo = 16_000
 
 // protect moves the function and its arguments, all that is on the stack of L, to a thread and calls the function there. The
 // results are then on the stack of L; or it returns the value that was raised.
 func (s *sandbox) protect(L *lua.LState) (raised lua.LValue) {
+	if fn := L.Get(1); fn.Type() != lua.LTFunction && L.GetMetaField(fn, "__call").Type() != lua.LTFunction {
+		return lua.LString("attempt to call a " + fn.Type().String() + " value")
+	}
 	frames := s.enter(L)
 	defer s.leave(frames)
 	th := s.thread(L)
@@ -134,7 +145,7 @@ func (s *sandbox) caught(th *lua.LState, v any) lua.LValue {
 		panic(v)
 	case string:
 		if v == callOverflow {
-			return lua.LString(th.Where(0) + " stack overflow")
+			return lua.LString(position(th, 0) + "stack overflow")
 		}
 	}
 	panic(s.panicked(th, v))
@@ -151,7 +162,7 @@ func (s *sandbox) panicked(th *lua.LState, v any) *goPanic {
 
 // pcall is that of Lua, on a thread of its own.
 func (s *sandbox) pcall(L *lua.LState) int {
-	L.CheckAny(1)
+	checkAny(L, 1, "pcall")
 	if raised := s.protect(L); raised != nil {
 		L.Push(lua.LFalse)
 		L.Push(raised)
@@ -164,8 +175,8 @@ func (s *sandbox) pcall(L *lua.LState) int {
 // xpcall is that of Lua. The handler is called when the failed calls are gone, which no script can tell without the debug
 // library.
 func (s *sandbox) xpcall(L *lua.LState) int {
-	L.CheckAny(1)
-	handler := L.CheckAny(2)
+	checkAny(L, 1, "xpcall")
+	handler := checkAny(L, 2, "xpcall")
 	L.SetTop(1)
 	raised := s.protect(L)
 	if raised == nil {

@@ -92,7 +92,7 @@ func TestCoroutines_AreThoseOfLua(t *testing.T) {
 			assert(pcall(function() assert(coroutine.running() == co) end))
 			local inner = coroutine.create(function() return coroutine.status(co), coroutine.resume(co) end)
 			local _, status, ok, e = coroutine.resume(inner)
-			assert(status == "normal" and not ok and e == "cannot resume non-suspended coroutine", tostring(e))
+			assert(status == "normal" and not ok and e == "cannot resume normal coroutine", tostring(e))
 			assert(coroutine.status(inner) == "dead")
 			local c = coroutine.yield(a + b)
 			local d, e = coroutine.yield(c * 2)
@@ -102,17 +102,36 @@ func TestCoroutines_AreThoseOfLua(t *testing.T) {
 		local function same(ok, ...) assert(ok) return ... end
 		assert(same(coroutine.resume(co, 1, 2)) == 3)
 		assert(same(coroutine.resume(co, 4)) == 8)
+		local ok
 		local d, e = same(coroutine.resume(co, "d", "e"))
 		assert(d == "d" and e == "e" and coroutine.status(co) == "dead")
-		local ok, e = coroutine.resume(co)
+		ok, e = coroutine.resume(co)
 		assert(not ok and e == "cannot resume dead coroutine")
+		local last = coroutine.wrap(function() return coroutine.yield(7) end)
+		assert(last() == 7 and last("x") == "x")
+		local function ask(q) return coroutine.yield(q) end
+		co = coroutine.create(function() return ask("name?") end)
+		assert(same(coroutine.resume(co)) == "name?" and same(coroutine.resume(co, "bob")) == "bob" and coroutine.status(co) == "dead")
+		for name, across in pairs({
+			iterator = function() for x in function() return coroutine.yield("it") end do end end,
+			metamethod = function() return setmetatable({}, { __index = function() coroutine.yield(1) end }).x end,
+		}) do
+			co = coroutine.create(across)
+			local ok, e = coroutine.resume(co)
+			assert(not ok and e == "attempt to yield across metamethod/C-call boundary", name)
+			assert(coroutine.status(co) == "dead" and not coroutine.resume(co))
+			ok, e = pcall(coroutine.wrap(across))
+			assert(not ok and e:find("attempt to yield across"), name)
+		end
+		ok, e = pcall(coroutine.create, print)
+		assert(not ok and e == "bad argument #1 to 'create' (Lua function expected)")
 		local wrapped = coroutine.wrap(function() error({ code = 1 }) end)
 		ok, e = pcall(wrapped)
 		assert(not ok and e.code == 1)
 		ok, e = pcall(wrapped)
 		assert(not ok and e:find("cannot resume dead coroutine"))
 		ok, e = pcall(coroutine.wrap, nil)
-		assert(not ok and e:find("function expected"))
+		assert(not ok and e:find("Lua function expected"))
 		ok, e = pcall(coroutine.yield)
 		assert(not ok and e:find("attempt to yield across"))
 		local across = coroutine.create(function() return pcall(coroutine.yield, 1) end)

@@ -67,19 +67,28 @@ func (s *sandbox) arguments(encoded [][]byte) ([]lua.LValue, error) {
 	return args, nil
 }
 
+// maxResults is how many bytes all results of a unit may have.
+const maxResults = MaxString
+
 // results returns the values on the stack of a thread.
 func (s *sandbox) results(th *lua.LState, name string) (Results, error) {
 	n := th.GetTop()
 	if n == 0 {
 		return nil, nil
 	}
-	results := make(Results, n)
+	results, size := make(Results, n), 0
 	for i := range n {
+		if s.ctx.Err() != nil {
+			return nil, s.stopped("")
+		}
 		v := th.Get(i + 1)
 		if v == lua.LNil {
 			continue
 		}
 		b, err := storelua.Encode(v, s.r.limits)
+		if size += len(b); err == nil && size > maxResults {
+			err = store.Errorf(store.ErrInvalid, "results of more than %d bytes", maxResults)
+		}
 		if err != nil {
 			return nil, &Error{Kind: KindResult, Message: fmt.Sprintf("%s: result %d: %v", name, i+1, err), Cause: err}
 		}

@@ -45,14 +45,24 @@ func newSandbox(ctx context.Context, r *Runner) *sandbox {
 	s.L.Panic = s.raise
 	s.L.SetContext(ctx)
 	s.guard.ctx = ctx
+	s.stop = func(error) {}
+	s.clock.began = time.Now()
 	s.openLibraries()
 	storelua.Preload(s.L)
-	if r.setup != nil {
-		r.setup(s.L)
-	}
-	s.learn()
-	s.L.SetTop(0)
+	s.setUp()
 	return s
+}
+
+// setUp lets the host add to the globals, which are whole meanwhile, and makes the template of what there is then.
+func (s *sandbox) setUp() {
+	s.learn()
+	if s.r.setup == nil {
+		return
+	}
+	s.globals = globals{env: s.base, whole: true, pkg: &packages{s.loaded, s.preload}}
+	s.r.setup(s.L)
+	s.learn()
+	s.globals, s.alive = globals{}, 0
 }
 
 // slow is how long a unit takes after which its threads are not kept: some may have grown.
@@ -68,7 +78,7 @@ type unit struct {
 
 // begin gives the state to a unit and returns its arguments as Lua values.
 func (s *sandbox) begin(u unit, encoded [][]byte) ([]lua.LValue, error) {
-	s.guard.ctx = &unitContext{u.ctx, u.ctx.Done(), &s.guard}
+	s.guard.ctx = &unitContext{u.ctx, u.ctx.Done(), &s.guard, u.meter.gate()}
 	s.guard.meter, s.stop = u.meter, u.stop
 	s.clock.began = time.Now()
 	s.L.SetContext(s.guard.ctx)
@@ -137,16 +147,20 @@ func (s *sandbox) run(p *Program, args []lua.LValue, count int) (results Results
 	return results, nil
 }
 
-// A unitContext is the context of a unit in its Lua state. It answers Done without walking the chain of contexts below it: Lua asks
-// once for each instruction.
+// A unitContext is the context of a unit in its Lua state. Lua asks it before each instruction, so it answers Done without walking the
+// chain of contexts below it, and holds the unit up where the meters say so.
 type unitContext struct {
 	context.Context
 	done  <-chan struct{}
 	guard *guard
+	gate  *gate
 }
 
 // Done returns the channel of the context below.
-func (c *unitContext) Done() <-chan struct{} { return c.done }
+func (c *unitContext) Done() <-chan struct{} {
+	c.gate.pass()
+	return c.done
+}
 
 // Value returns the guard of the state or what the context below has.
 func (c *unitContext) Value(key any) any {

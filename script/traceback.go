@@ -35,32 +35,39 @@ type trace struct{ lines []string }
 func (t *trace) full() bool { return len(t.lines) > maxTraceLines }
 
 // thread lists the calls of one coroutine. The levels that tail calls took are answered with the outermost call, which is thus
-// shown when no other follows.
+// shown when no other follows. In a coroutine that is one which nobody has written: the one above it is where it began.
 func (t *trace) thread(L *lua.LState) {
 	var outermost string
-	tails := 0
+	grounded := false
+	first, tails := len(t.lines), 0
 	for level := 0; !t.full() && tails < maxTailLevels; level++ {
 		d, ok := L.GetStack(level)
 		if !ok {
 			break
 		}
-		fn, err := L.GetInfo("nSlf", d, lua.LNil)
-		if err != nil {
+		v, err := L.GetInfo("nSlf", d, lua.LNil)
+		fn, ok := v.(*lua.LFunction)
+		if err != nil || !ok {
 			break
 		}
-		if isOperator(fn) {
-			continue
-		}
-		if d.What == "main" {
+		grounded = grounded || fn.Proto == ground
+		switch {
+		case isOperator(fn):
+		case d.What == "main":
 			outermost = line(d, L.Parent != nil)
 			tails++
-			continue
+		default:
+			if tails > 0 {
+				t.lines = append(t.lines, "(tail calls)")
+				tails = 0
+			}
+			t.lines = append(t.lines, line(d, false))
 		}
-		if tails > 0 {
-			t.lines = append(t.lines, "(tail calls)")
-			tails = 0
-		}
-		t.lines = append(t.lines, line(d, false))
+	}
+	if last := len(t.lines) - 1; grounded && last >= first {
+		where, _, _ := strings.Cut(t.lines[last], ": in ")
+		t.lines[last], outermost = where+": in coroutine", ""
+		return
 	}
 	if tails > 1 {
 		t.lines = append(t.lines, "(tail calls)")
@@ -90,6 +97,6 @@ func line(d *lua.Debug, coroutine bool) string {
 }
 
 // isOperator reports whether a function stands for an operator, which is no call to a reader.
-func isOperator(fn lua.LValue) bool {
+func isOperator(fn *lua.LFunction) bool {
 	return fn == concatFunction || fn == concatListFunction || fn == lengthFunction
 }

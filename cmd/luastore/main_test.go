@@ -94,7 +94,7 @@ func TestProcess(t *testing.T) {
 			if code, killed := exit(cmd.Wait()); code != 1 || killed != 0 {
 				t.Errorf("got exit %d, signal %v", code, killed)
 			}
-			if !strings.Contains(stderr.String(), "luastore: script stopped: "+name+" signal received\nstack traceback:\n\tstdin:1: ") {
+			if !strings.Contains(stderr.String(), "luastore: script stopped: "+name+" signal received\nstack traceback:\n\t") {
 				t.Errorf("got %s", stderr)
 			}
 		})

@@ -1,5 +1,5 @@
 // Package cli is the command luastore. It touches nothing of the process but what [Main] is given, and the files that its arguments
-// name, so that tests run it like any function.
+// name, so that tests run it like any function. Only --isolate needs more: a [Process].
 package cli
 
 import (
@@ -53,13 +53,20 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            []string
+	process        *Process // nil where the command is one of several things that the process does
+	isolated       bool     // the process is limited already, as --isolate asks
 }
 
 // Main runs the command with its arguments, without the name of the program, and returns its exit code. When ctx ends, so does
 // what the command does, cleanly. The environment, as [os.Environ] returns it, is only read where an argument asks for a
-// variable.
+// variable. A program that is nothing but the command has [Process.Main], which can isolate scripts.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env}
+	return a.main(ctx, args)
+}
+
+// main runs the command and tells what failed.
+func (a *app) main(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -71,10 +78,10 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		f = &failure{exitUsage, err}
 	}
 	if f.err != nil {
-		fmt.Fprintf(stderr, "luastore: %s\n", strings.TrimSpace(f.Error()))
+		fmt.Fprintf(a.stderr, "luastore: %s\n", strings.TrimSpace(f.Error()))
 	}
-	if f.code == exitUsage {
-		fmt.Fprintf(stderr, "%s\n", hint(cmd, args))
+	if f.code == exitUsage && f.err != nil {
+		fmt.Fprintf(a.stderr, "%s\n", hint(cmd, args))
 	}
 	return f.code
 }

@@ -41,30 +41,38 @@ Without --store every store id is kept in memory and gone at exit. With --store 
 ${NAME} in a URL stands for that variable of the environment, which keeps passwords off the command line:
 --store 'cache=redis://:${REDIS_PASSWORD}@host'. Stores are opened at their first use.
 
+A script that needs more than --memory is stopped. --isolate, on Linux, runs it in a process of its own, on one processor, which the
+system besides keeps to little more memory than that and, with a --timeout, to one second more of processor time: what a script does to
+its own process harms no other. What it writes to its stores is not limited.
+
 Exit codes:
 
   0  done
-  1  the script failed: a syntax error, an error that it raised (also because a store could not be reached), the timeout, an interrupt
+  1  the script failed: a syntax error, an error that it raised (also because a store could not be reached), the timeout, too much
+     memory, an interrupt
   2  the command line is wrong, or the script cannot be read
-  3  the URL of a store is wrong, or a store failed to close
+  3  the URL of a store is wrong, a store failed to close, or the system forbids the limits of --isolate
 
 Ctrl-C and SIGTERM stop the script and release its stores; a second one ends the program on the spot.`
 
 const runExamples = `  luastore run hello.lua
   luastore run --store counters=sqlite:counters.db counters.lua
-  luastore run --timeout 10s --store session_store=redis://localhost:6379 report.lua --since yesterday`
+  luastore run --timeout 10s --store session_store=redis://localhost:6379 report.lua --since yesterday
+  luastore run --isolate --memory 256MB --timeout 10s uploaded.lua`
 
 // runOptions are the flags of run.
 type runOptions struct {
 	stores  []string
 	timeout time.Duration
+	isolate bool
+	memory  size // 0: not asked for
 }
 
 // runCommand is luastore run.
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:                   "run [--store id=url]... [--timeout duration] script.lua [argument...]",
+		Use:                   "run [--store id=url]... [--timeout duration] [--memory size] [--isolate] script.lua [argument...]",
 		Short:                 "Run a Lua script",
 		Long:                  runHelp,
 		Example:               runExamples,
@@ -83,6 +91,8 @@ func (a *app) runCommand() *cobra.Command {
 	flags.SetInterspersed(false) // flags after the script are for the script
 	flags.StringArrayVar(&o.stores, "store", nil, "open the store `id=url`; may be given several times")
 	flags.DurationVar(&o.timeout, "timeout", 0, "stop the script after this `duration`, such as 30s or 5m (default: none)")
+	flags.BoolVar(&o.isolate, "isolate", false, "run the script in a process of its own, with limits (Linux)")
+	flags.Var(&o.memory, "memory", "stop the script when it needs more than this `size`, such as 1GB (default: 128MB, with --isolate 512MB)")
 	return cmd
 }
 
@@ -91,6 +101,9 @@ func (a *app) runCommand() *cobra.Command {
 func (a *app) run(ctx context.Context, o runOptions, name string, args []string) error {
 	if o.timeout < 0 {
 		return usageError("--timeout %v: want a duration above zero, or leave it out for none", o.timeout)
+	}
+	if o.isolate && !a.isolated {
+		return a.isolate(ctx, o.limits())
 	}
 	reg, err := a.registry(o.stores)
 	if err != nil {
@@ -103,6 +116,7 @@ func (a *app) run(ctx context.Context, o runOptions, name string, args []string)
 	defer root.Close()
 	runner := script.New(reg, &script.Options{
 		Timeout:     orNone(o.timeout),
+		Memory:      int64(o.heap()),
 		Stdout:      a.stdout,
 		Modules:     root.FS(),
 		ModulesName: filepath.ToSlash(root.Name()),

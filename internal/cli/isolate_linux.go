@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"syscall"
+)
+
+// An isolated process is a child that runs the same command under limits that it sets itself, before it reads anything. Parent and
+// child talk over a pair of sockets, the line, in JSON: the parent says the limits, and why to stop when it was told to; the child
+// says its exit code. A child that ends without a code has crashed. What a crash prints goes to standard error, which is why the
+// child has a pipe in its place, and writes its own messages to another descriptor.
+
+// isolatedArg is the first argument of a child. Nobody else gets anywhere with it: the line must come from the parent process.
+const isolatedArg = "isolated"
+
+// The descriptors that a child has besides the usual ones.
+const (
+	childStderr = 3
+	childLine   = 4
+)
+
+// isolate runs the command again in a child and reports how that ended.
+func (a *app) isolate(ctx context.Context, l limits) error {
+	if a.process == nil {
+		return usageError("--isolate: want a process of its own: start the program luastore")
+	}
+	program, err := a.process.Executable()
+	if err != nil {
+		return configError("cannot start an isolated process: %w", err)
+	}
+	ours, its, err := newLine()
+	if err != nil {
+		return configError("cannot start an isolated process: %w", err)
+	}
+	defer ours.Close()
+	c := &child{limits: l, line: ours}
+	c.command = exec.Command(program, append([]string{isolatedArg}, a.process.Args...)...)
+	c.command.Env = a.process.Env
+	c.command.Stdin, c.command.Stdout, c.command.Stderr = a.process.Stdin, a.process.Stdout, &c.printed
+	c.command.ExtraFiles = []*os.File{a.process.Stderr, its}
+	c.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.run(ctx, its); err != nil {
+		return configError("cannot start an isolated process: %w", err)
+	}
+	return c.outcome(a)
+}
+
+// newLine returns the two ends of a line.
+func newLine() (ours, its *os.File, err error) {
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	return os.NewFile(uintptr(pair[0]), "line to the child"), os.NewFile(uintptr(pair[1]), "line to the parent"), nil
+}
+
+// A child is an isolated process as its parent sees it.
+type child struct {
+	limits  limits
+	command *exec.Cmd
+	line    *os.File
+	printed head // to standard error, by Go and by libraries
+}
+
+// run starts the child and waits until it has ended. The kernel kills a child when the thread ends that started it, so that the
+// goroutine keeps its thread meanwhile.
+func (c *child) run(ctx context.Context, its *os.File) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := c.command.Start()
+	its.Close()
+	if err != nil {
+		return err
+	}
+	// A child that is gone hears nothing, which Wait tells.
+	words := json.NewEncoder(c.line)
+	_ = words.Encode(c.limits)
+	// Not by a signal: a terminal has sent one to the child too, which would take another for the second, that ends it at once.
+	stop := context.AfterFunc(ctx, func() { _ = words.Encode(context.Cause(ctx).Error()) })
+	defer stop()
+	_ = c.command.Wait()
+	return nil
+}
+
+// outcome is that of the child, which has said itself what went wrong if it could.
+func (c *child) outcome(a *app) error {
+	var code int
+	crashed := json.NewDecoder(c.line).Decode(&code) != nil
+	if crashed {
+		return &failure{exitScript, fmt.Errorf("script stopped: %s", c.crash())}
+	}
+	if _, err := a.stderr.Write(c.printed.text); err != nil || code == exitDone {
+		return a.written(err)
+	}
+	return &failure{code, nil}
+}
+
+// crash says why a child ended that did not say so.
+func (c *child) crash() string {
+	state := c.command.ProcessState
+	status, _ := state.Sys().(syscall.WaitStatus)
+	used := state.UserTime() + state.SystemTime()
+	switch {
+	case c.printed.outOfMemory():
+		return c.limits.outOfMemory()
+	case status.Signaled() && c.limits.Processor > 0 && used >= c.limits.Processor:
+		return c.limits.outOfTime()
+	case status.Signaled():
+		return fmt.Sprintf("its process was ended by signal %d (%v)\n%s", status.Signal(), status.Signal(), c.printed.text)
+	}
+	return fmt.Sprintf("its process ended by itself (%v)\n%s", state, c.printed.text)
+}
+
+// A head keeps the beginning of what is written to it. Go tells first why it crashes, and then much else.
+type head struct{ text []byte }
+
+const headSize = 1 << 20
+
+// Write takes all, as a child must not wait for a reader.
+func (h *head) Write(b []byte) (int, error) {
+	h.text = append(h.text, b[:min(len(b), headSize-len(h.text))]...)
+	return len(b), nil
+}
+
+// noMemory matches what Go, its race detector and the C library print when the kernel gives no more memory. Threads need some too,
+// where they are those of C. The collector of Go does not look at each answer and follows a nil pointer, in the runtime itself.
+var noMemory = regexp.MustCompile(`out of memory|cannot allocate memory|pthread_create failed|` +
+	`too many address space collisions|ThreadSanitizer failed to allocate|` +
+	`(?s:(^|\n)(SIGSEGV: segmentation violation|fatal error: unexpected signal during runtime execution)\n.{0,100}addr=0x[0-9a-f]{1,3}\b)`)
+
+func (h *head) outOfMemory() bool { return noMemory.Match(h.text) }
