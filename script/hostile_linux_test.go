@@ -51,7 +51,7 @@ var attacks = []attack{
 	{name: "nested coroutine.wrap", source: `local function f() return coroutine.wrap(f)() end f()`},
 	{name: "nested coroutine.wrap, again and again", source: `
 		local function f() return coroutine.wrap(f)() end while true do pcall(f) end`},
-	{name: "coroutines without end", source: `local t = {} while true do t[#t + 1] = coroutine.create(print) end`},
+	{name: "coroutines without end", source: `local t = {} while true do t[#t + 1] = coroutine.create(function() end) end`},
 	{name: "string.find that backtracks", source: `string.find(("a"):rep(28), ("a?"):rep(28) .. ("a"):rep(28))`},
 	{name: "string.find of many .-", source: `string.find(("a"):rep(5000), ".-.-.-.-b")`},
 	{name: "gsub on a megabyte", source: `local s = ("x"):rep(2^20) while true do s:gsub("x", "y") end`},

@@ -38,7 +38,7 @@ var marks = []string{
 	`getmetatable(require("store")).__index = print`, `getmetatable(require("store").get("s")).__index = print`,
 	`require("store").get("s").get = print`, `setmetatable(require("store").get("s"), {})`, `require("store").REMOVE.x = 1`,
 	`arg = nil`, `arg.n = 1`, `arg[0] = "other"`, `setmetatable(1, { __index = string })`, `setmetatable(print, { __index = string })`,
-	`setmetatable(true, { __index = string })`, `setmetatable(nil, { __index = string })`, `newproxy(true)`, `kept = coroutine.create(print)`,
+	`setmetatable(true, { __index = string })`, `setmetatable(nil, { __index = string })`, `newproxy(true)`, `kept = coroutine.create(function() end)`,
 	`local co = coroutine.wrap(function() coroutine.yield() end) co()`, `coroutine.wrap(function() x = 1 end)()`,
 	`local s = require("store").get("s") s:fetch("k:" .. math.random(1e9), function() error("gone") end)`,
 	`("x"):gsub("x", function() error("inside") end)`, `table.sort({ 3, 2, 1 }, function() error("inside") end)`,

@@ -27,9 +27,9 @@ func build(t *testing.T) string {
 }
 
 // started runs a script in a process of its own and waits until it has printed a line. A test that hangs kills it.
-func started(t *testing.T, program, source string) (*exec.Cmd, io.ReadCloser, *strings.Builder) {
+func started(t *testing.T, program, source string, flags ...string) (*exec.Cmd, io.ReadCloser, *strings.Builder) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, "run", "-")
+	cmd := exec.CommandContext(t.Context(), program, append(append([]string{"run"}, flags...), "-")...)
 	cmd.Stdin = strings.NewReader(source)
 	stderr := new(strings.Builder)
 	cmd.Stderr = stderr
@@ -61,11 +61,14 @@ func exit(err error) (code int, signal syscall.Signal) {
 	return status.ExitStatus(), 0
 }
 
-// interrupted runs a script that makes one call of a library function, which nothing stops, and interrupts the process until it
-// ends.
+// interrupted runs a script that waits for a file that nobody writes, which nothing stops, and interrupts the process until it ends.
 func interrupted(t *testing.T, program string) error {
 	t.Helper()
-	cmd, _, _ := started(t, program, `local s, p = ("a"):rep(40), ("a?"):rep(40) .. ("a"):rep(40) print("ready") s:find(p)`)
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd, _, _ := started(t, program, `print("ready") io.open("`+fifo+`")`, "--allow", "io")
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -26,7 +26,7 @@ func (o runOptions) limits() limits {
 	return l
 }
 
-// heap returns by how much the heap may grow, 0 for what package script allows. In an isolated process that bound is met first where it
+// heap returns by how much the heap may grow, 0 for no bound. In an isolated process that bound is met first where it
 // can be, and shows where in the script that was.
 func (o runOptions) heap() size {
 	if o.isolate {

@@ -23,6 +23,7 @@ import (
 const runHelp = `Run a Lua script as one unit of work: whatever it opened is released when it ends, however it ends.
 
 The script reaches its stores by require("store") and has the safe libraries of Lua 5.1, without files, processes and the environment.
+--allow gives it more: io (files), os (processes, the environment, os.exit), load (code in strings), debug; for scripts that you trust.
 require("lib.cart") loads lib/cart.lua from the folder of the script. Arguments after the script are its own: "..." and the table arg. A
 script named - is read from standard input. What the script returns is ignored.
 
@@ -49,7 +50,7 @@ Exit codes:
 
   0  done
   1  the script failed: a syntax error, an error that it raised (also because a store could not be reached), the timeout, too much
-     memory, an interrupt
+     memory, an interrupt; os.exit has the code that the script gives it
   2  the command line is wrong, or the script cannot be read
   3  the URL of a store is wrong, a store failed to close, or the system forbids the limits of --isolate
 
@@ -58,6 +59,7 @@ Ctrl-C and SIGTERM stop the script and release its stores; a second one ends the
 const runExamples = `  luastore run hello.lua
   luastore run --store counters=sqlite:counters.db counters.lua
   luastore run --timeout 10s --store session_store=redis://localhost:6379 report.lua --since yesterday
+  luastore run --allow io,os import.lua data.csv
   luastore run --isolate --memory 256MB --timeout 10s uploaded.lua`
 
 // runOptions are the flags of run.
@@ -66,13 +68,14 @@ type runOptions struct {
 	timeout time.Duration
 	isolate bool
 	memory  size // 0: not asked for
+	allow   grants
 }
 
 // runCommand is luastore run.
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:                   "run [--store id=url]... [--timeout duration] [--memory size] [--isolate] script.lua [argument...]",
+		Use:                   "run [--store id=url]... [--timeout duration] [--memory size] [--allow list] [--isolate] script.lua [argument...]",
 		Short:                 "Run a Lua script",
 		Long:                  runHelp,
 		Example:               runExamples,
@@ -92,7 +95,8 @@ func (a *app) runCommand() *cobra.Command {
 	flags.StringArrayVar(&o.stores, "store", nil, "open the store `id=url`; may be given several times")
 	flags.DurationVar(&o.timeout, "timeout", 0, "stop the script after this `duration`, such as 30s or 5m (default: none)")
 	flags.BoolVar(&o.isolate, "isolate", false, "run the script in a process of its own, with limits (Linux)")
-	flags.Var(&o.memory, "memory", "stop the script when it needs more than this `size`, such as 1GB (default: 128MB, with --isolate 512MB)")
+	flags.Var(&o.memory, "memory", "stop the script when it needs more than this `size`, such as 1GB (default: none, with --isolate 512MB)")
+	flags.Var(&o.allow, "allow", "give the script what is not safe: a `list` of io, os, load, debug, such as io,os")
 	return cmd
 }
 
@@ -116,7 +120,9 @@ func (a *app) run(ctx context.Context, o runOptions, name string, args []string)
 	defer root.Close()
 	runner := script.New(reg, &script.Options{
 		Timeout:     orNone(o.timeout),
-		Memory:      int64(o.heap()),
+		Memory:      orUnbounded(o.heap()),
+		Output:      -1,
+		Grants:      o.allow,
 		Stdout:      a.stdout,
 		Modules:     root.FS(),
 		ModulesName: filepath.ToSlash(root.Name()),
@@ -138,6 +144,14 @@ func orNone(timeout time.Duration) time.Duration {
 		return -1
 	}
 	return timeout
+}
+
+// orUnbounded returns a size as package script takes it.
+func orUnbounded(s size) int64 {
+	if s == 0 {
+		return -1
+	}
+	return int64(s)
 }
 
 // closeTimeout bounds the time to close stores after a script. Its unit has ended, so that nothing is in use any more.
@@ -230,6 +244,9 @@ func (a *app) scriptFailure(err error) error {
 	text := err.Error()
 	var failed *script.Error
 	if errors.As(err, &failed) {
+		if failed.Kind == script.KindExit {
+			return exited(failed.ExitCode)
+		}
 		text += shown(failed)
 		for _, more := range []string{failed.Traceback, failed.GoStack} {
 			if more != "" {
@@ -238,6 +255,14 @@ func (a *app) scriptFailure(err error) error {
 		}
 	}
 	return &failure{exitScript, errors.New(text)}
+}
+
+// exited is the end of a script that called os.exit, which has its own words for why.
+func exited(code int) error {
+	if code == exitDone {
+		return nil
+	}
+	return &failure{code, nil}
 }
 
 // maxShown is how much of an error value is shown, in bytes.
