@@ -49,8 +49,7 @@
 //   - The heap is the process's: a unit may end for what others allocated meanwhile.
 //   - Processor time is that of the goroutine; garbage is collected by others.
 //   - Functions of the host, what [Options].Grants open, and operations of stores end when they honour the context.
-//   - A coroutine that yields inside a metamethod, or inside the function of a for loop, is out of step afterwards, as in
-//     gopher-lua always. It harms nobody but itself.
+//   - A coroutine cannot yield inside a metamethod, the function of a for loop, or a pcall: it fails, as in Lua 5.1.
 //
 // Memory that is exhausted on purpose by many units at once, and faults of Go's runtime, need a process with limits of its own:
 // the command has one with luastore run --isolate. docs/threats.md lists attacks, what stops each, and the test that proves it.

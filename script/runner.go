@@ -27,10 +27,11 @@ type Options struct {
 	// Timeout bounds each unit; the deadline of the context holds besides. Default: [DefaultTimeout]. Negative: no bound but
 	// the context.
 	Timeout time.Duration
-	// Memory bounds by how many bytes the heap of the process may grow while a unit runs. What can be collected does not count.
-	// It is looked at a thousand times a second, and before each string of a megabyte or more. Go does not tell whose
-	// an object is: a unit that ran all the while in which others, or the host, grew the heap by that much ends too. Give
-	// hosts that keep much more while scripts wait a larger bound. Default: [DefaultMemory]. Negative: no bound.
+	// Memory bounds by how many bytes what the heap of the process keeps may grow while a unit runs; garbage does not count. Go does
+	// not tell whose an object is: a unit that ran all the while in which others, or the host, grew the heap by that much
+	// ends too. Give hosts that keep much more while scripts wait a larger bound. The heap itself may grow by half more, or by
+	// half of what the host keeps, before the collector is asked; units wait meanwhile. Default: [DefaultMemory].
+	// Negative: no bound.
 	Memory int64
 	// Output bounds how many bytes each unit prints; print fails beyond. Default: [DefaultOutput]. Negative: no bound.
 	Output int64
@@ -48,7 +49,8 @@ type Options struct {
 	// Setup adds the host's own functions to a Lua state before a script runs in it. It is called once for many units that run
 	// one after the other. Each unit gets the globals that Setup leaves, tables as copies; so nothing that a script does to
 	// them is seen by the next. What a function of the host keeps is the host's to guard: functions find the unit's context
-	// in L.Context(). A function that panics ends the unit, as [KindPanic], also through a pcall of the script; inside a
+	// in L.Context(). One that calls Lua should use L.Call and let errors pass: the traceback that L.PCall makes of a failure has a
+	// line for each tail call that the script ever made. A function that panics ends the unit, as [KindPanic], also through a pcall of the script; inside a
 	// coroutine gopher-lua makes the panic a Lua error of that coroutine. Default: nothing is added.
 	Setup func(L *lua.LState)
 	// Limits bound each argument and each result. Default: those of package value.
