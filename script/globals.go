@@ -163,7 +163,7 @@ func (s *sandbox) admit(p *Program) {
 // own gives the unit a library as a copy, if that is one and the unit has none yet.
 func (s *sandbox) own(name string) {
 	t, ok := s.base.RawGetString(name).(*lua.LTable)
-	if ok && !s.whole && s.copies[t] == nil && !slices.Contains(special, name) {
+	if ok && !s.whole && s.env.RawGetString(name) == lua.LNil && !slices.Contains(special, name) {
 		s.env.RawSetString(name, s.copy(t))
 	}
 }

@@ -31,6 +31,7 @@ var marks = []string{
 	`require = nil`, `print = nil`, `pcall = function() return true end`, `next, pairs = pairs, next`, `error = print`, `type = tostring`,
 	`setfenv(1, {})`, `setfenv(0, {})`, `getfenv().q = 1`, `getfenv(0).q = 1`, `getfenv(print).q = 1`, `module("evil")`, `module("evil.deep")`,
 	`module("string")`, `require("lib").field = "evil"`, `require("string").leak = 1`, `require("_G").leak = 1`,
+	`require("patch")`, `local s = app.str require("patch")`, `local s = app.str.rep s = app.call require("patch")`, `app.str.leak = 1`,
 	`app.secret = 1`, `app.call = nil`, `app.inner.x = 1`, `rawset(app.inner, "call", print)`, `setmetatable(app, { __index = print })`,
 	`getmetatable(app.with).__index.x = 2`, `app.with.y = 3`, `app = nil`, `app.inner = app`, `flat.leak = 1`, `flat = 1`, `local f = flat f.call = nil`,
 	`setfenv(written, {})`, `getfenv(written).stolen = 1`, `getmetatable(thing).__index.leak = 1`, `setmetatable(thing, {})`, `thing = nil`,
@@ -79,7 +80,7 @@ const probe = `
 func TestUnits_LeaveNothing(t *testing.T) {
 	states := 0
 	o := &script.Options{
-		Modules: files("lib.lua", `return { field = "mine" }`),
+		Modules: files("lib.lua", `return { field = "mine" }`, "patch.lua", `string.leak, table.leak, app.str.leak = 1, 1, 1`),
 		Setup: func(L *lua.LState) {
 			states++
 			setupLeaky(L)
@@ -141,6 +142,7 @@ func setupLeaky(L *lua.LState) {
 	app.RawSetString("inner", inner)
 	app.RawSetString("with", with)
 	app.RawSetString("call", call)
+	app.RawSetString("str", L.GetGlobal("string"))
 	flat.RawSetString("call", call)
 	L.SetGlobal("app", app)
 	L.SetGlobal("flat", flat)

@@ -17,6 +17,7 @@ func BenchmarkProtect(b *testing.B) {
 		{"wrap and two yields", `
 			local f = function() coroutine.yield(1) coroutine.yield(2) end
 			for i = 1, n do local co = coroutine.wrap(f) co() co() co() end`},
+		{"empty loop", `for i = 1, n do end`},
 		{"globals", `local x for i = 1, n do x = math.floor(i) end`},
 	} {
 		b.Run(c.name+"/gopher-lua", func(b *testing.B) {
