@@ -45,7 +45,7 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap returns Cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// A goPanic is the panic of Go code that a script called. No pcall and no coroutine may hide it.
+// A goPanic is the panic of Go code that a script called. No pcall hides it; a coroutine makes it an error.
 type goPanic struct {
 	value string
 	stack string // of Go

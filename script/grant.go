@@ -12,8 +12,8 @@ type Grant string
 
 // The grants.
 const (
-	GrantIO    Grant = "io"    // the library io, dofile and loadfile: all files, and processes by io.popen
-	GrantOS    Grant = "os"    // the whole library os: processes, files, the environment; os.exit ends the unit with [KindExit]
+	GrantIO    Grant = "io"    // the library io, dofile and loadfile: all files. io.write goes to the standard output of the process
+	GrantOS    Grant = "os"    // the whole library os: processes, files, the environment; with [GrantIO], io.popen; os.exit ends the unit with [KindExit]
 	GrantLoad  Grant = "load"  // load and loadstring, under the limits of [Compile]
 	GrantDebug Grant = "debug" // the library debug, which reaches what is hidden from scripts otherwise
 )

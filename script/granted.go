@@ -3,6 +3,7 @@ package script
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -16,7 +17,7 @@ func (s *sandbox) openGranted() {
 		switch g {
 		case GrantIO:
 			s.isolated = true
-			s.openStock(lua.OpenIo)
+			s.openIO()
 			s.register(global, map[string]lua.LGFunction{"loadfile": s.loadfile, "dofile": s.dofile})
 		case GrantOS:
 			s.openOS()
@@ -35,12 +36,56 @@ func (s *sandbox) openStock(open lua.LGFunction) {
 	s.L.Call(0, 0)
 }
 
+// openIO adds the library io, whose files are closed with the unit. io.popen starts processes, which is for [GrantOS] to give.
+func (s *sandbox) openIO() {
+	s.openStock(lua.OpenIo)
+	library := s.L.G.Global.RawGetString("io").(*lua.LTable)
+	if !slices.Contains(s.r.grants, GrantOS) {
+		library.RawSetString("popen", lua.LNil)
+	}
+	for _, name := range []string{"open", "popen", "tmpfile", "output"} {
+		if fn, ok := library.RawGetString(name).(*lua.LFunction); ok {
+			library.RawSetString(name, s.L.NewFunction(s.opening(fn.GFunction)))
+		}
+	}
+	for _, name := range []string{"stdout", "stderr"} {
+		if file, ok := library.RawGetString(name).(*lua.LUserData); ok {
+			s.files = append(s.files, file)
+		}
+	}
+}
+
+// opening returns a function of io that notes the file it answers with.
+func (s *sandbox) opening(stock lua.LGFunction) lua.LGFunction {
+	return func(L *lua.LState) int {
+		n := stock(L)
+		if file, ok := L.Get(-n).(*lua.LUserData); ok && n > 0 && !slices.Contains(s.files, file) {
+			s.files = append(s.files, file)
+		}
+		return n
+	}
+}
+
+// flush writes out what the files of the unit hold back, as Lua does when it ends.
+func (s *sandbox) flush() {
+	th := s.newThread()
+	for _, file := range s.files {
+		th.Push(th.GetField(file, "flush"))
+		th.Push(file)
+		if raised := s.call(th, 1); raised != nil { // it is closed
+			th = s.newThread()
+		}
+		th.SetTop(0)
+	}
+}
+
 // openOS adds the rest of os to what is safe of it.
 func (s *sandbox) openOS() {
 	global := s.L.G.Global
 	loaded := s.L.G.Registry.RawGetString("_LOADED").(*lua.LTable)
 	safe := loaded.RawGetString("os").(*lua.LTable)
-	loaded.RawSetString("os", lua.LNil) // or gopher-lua takes it for its own
+	loaded.RawSetString("os", lua.LNil) // or gopher-lua takes it for its own, and overwrites what is safe
+	global.RawSetString("os", lua.LNil)
 	s.openStock(lua.OpenOs)
 	each(global.RawGetString("os").(*lua.LTable), func(k, v lua.LValue) {
 		if safe.RawGet(k) == lua.LNil {

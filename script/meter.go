@@ -21,6 +21,7 @@ const (
 type meter struct {
 	w    *meters
 	stop context.CancelCauseFunc // ends the unit
+	gate gate                    // closed while the collector is asked what the unit keeps
 
 	// In bytes, guarded by meters.mu.
 	known bool  // whether base is
@@ -30,24 +31,28 @@ type meter struct {
 // meters are those of all units of a runner. While there are any, a timer looks at the heap; with the last unit it ends.
 type meters struct {
 	limit int64 // 0 is none
-	gate  gate  // closed while the collector is asked what the units keep
 
-	mu      sync.Mutex
-	running map[*meter]struct{}
-	timer   *time.Timer
-	turn    int           // counts the times of there being units
-	every   time.Duration // between two looks
-	seen    int64         // what the heap was at the last one, in bytes
-	kept    int64         // what it was last known to keep without units, in bytes; 0 is not yet
+	mu         sync.Mutex
+	running    map[*meter]struct{}
+	timer      *time.Timer
+	turn       int           // counts the times of there being units
+	every      time.Duration // between two looks
+	seen       int64         // what the heap was at the last one, in bytes
+	kept       int64         // what it was last known to keep without units, in bytes; 0 is not yet
+	collecting bool
 }
 
 // A gate holds up who comes to it while it is closed.
-type gate struct{ closed atomic.Pointer[chan struct{}] }
+type gate struct {
+	closed atomic.Pointer[chan struct{}]
+	came   atomic.Bool // somebody came to it while it was closed
+}
 
-// close closes the gate, unless it is closed.
-func (g *gate) close() bool {
+// close closes the gate.
+func (g *gate) close() {
 	opened := make(chan struct{})
-	return g.closed.CompareAndSwap(nil, &opened)
+	g.came.Store(false)
+	g.closed.Store(&opened)
 }
 
 // open opens the gate.
@@ -59,6 +64,7 @@ func (g *gate) pass() {
 		return
 	}
 	if opened := g.closed.Load(); opened != nil {
+		g.came.Store(true)
 		<-*opened
 	}
 }
@@ -101,12 +107,12 @@ func (w *meters) begin(stop context.CancelCauseFunc) *meter {
 	return m
 }
 
-// gate returns what holds the unit up.
-func (m *meter) gate() *gate {
+// door returns the gate of the unit, nil where it is not watched.
+func (m *meter) door() *gate {
 	if m == nil {
 		return nil
 	}
-	return &m.w.gate
+	return &m.gate
 }
 
 // lookIn has the timer look after a while. w.mu is held.
@@ -151,20 +157,26 @@ func nextLook(every time.Duration, moved int64) time.Duration {
 	return min(2*every, lookSeldom)
 }
 
-// weigh ends the units under which the heap was found to keep too much, and asks the collector where it may: the units wait
-// meanwhile, or they would fill memory faster than it is looked through. w.mu is held.
+// weigh asks the collector where there may be a unit that keeps too much. Such units wait meanwhile, or they would fill memory faster
+// than it is looked through. w.mu is held.
 func (w *meters) weigh(h heap) {
 	ask := false
+	var suspects []*meter
 	for m := range w.running {
 		m.begin(h)
-		if m.over(h, 0) {
-			m.stop(&errMemory{w.limit})
+		ask = ask || !m.known
+		if m.known && (m.over(h, 0) || m.doubtful(h, 0)) {
+			suspects = append(suspects, m)
 		}
-		ask = ask || m.doubtful(h, 0)
 	}
-	if ask && w.gate.close() {
-		go w.collect()
+	if w.collecting || !ask && suspects == nil {
+		return
 	}
+	w.collecting = true
+	for _, m := range suspects {
+		m.gate.close()
+	}
+	go w.collect(suspects)
 }
 
 // begin is the first look at the heap under a unit. What the last collection has found may be what a unit before kept, and is gone by
@@ -188,25 +200,32 @@ func (m *meter) over(h heap, n int64) bool { return m.known && h.kept+n > m.base
 // doubtful reports whether the heap has grown so far, with n bytes more, that nothing but a collection tells what of it is kept: by half
 // more than the limit, and by a good part of what there was before, since a large heap takes long to collect. meters.mu is held.
 func (m *meter) doubtful(h heap, n int64) bool {
-	return !m.known || h.objects+n > max(m.base+m.w.limit/2*3, h.kept+max(m.w.limit, h.kept)/2)
+	return h.objects+n > max(m.base+m.w.limit/2*3, h.kept+max(m.w.limit, h.kept)/2)
 }
 
-// collect asks the collector, ends the units that keep too much, and lets the others go on.
-func (w *meters) collect() {
-	defer w.gate.open()
+// collect asks the collector, ends the suspects under which the heap keeps too much, and lets the others go on. One that did not come
+// to its gate in all that time ran no Lua: it waits for something, and what has grown is not its own.
+func (w *meters) collect(suspects []*meter) {
 	runtime.GC()
-	runtime.GC() // what is in a sync.Pool outlives the first
 	h := readHeap()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.collecting = false
 	for m := range w.running {
 		if !m.known {
 			w.kept = h.kept
 			m.known, m.base = true, h.kept
 		}
-		if m.over(h, 0) {
+	}
+	for _, m := range suspects {
+		switch {
+		case !m.over(h, 0):
+		case m.gate.came.Load():
 			m.stop(&errMemory{w.limit})
+		default:
+			m.base = h.kept
 		}
+		m.gate.open()
 	}
 }
 
@@ -215,7 +234,7 @@ func (m *meter) fits(n int64) bool {
 	if m == nil {
 		return true
 	}
-	m.w.gate.pass()
+	m.gate.pass()
 	if m.fitsIn(readHeap(), n) {
 		return true
 	}

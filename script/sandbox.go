@@ -16,9 +16,10 @@ type sandbox struct {
 	r *Runner
 	L *lua.LState // holds what all threads share; no script runs on it
 
-	template               // what each unit begins with
-	threads  []*lua.LState // free ones
-	isolated bool          // of no use to a second unit
+	template                  // what each unit begins with
+	threads  []*lua.LState    // free ones
+	isolated bool             // of no use to a second unit
+	files    []*lua.LUserData // that the unit opened
 
 	// Of the unit.
 	globals
@@ -78,7 +79,7 @@ type unit struct {
 
 // begin gives the state to a unit and returns its arguments as Lua values.
 func (s *sandbox) begin(u unit, encoded [][]byte) ([]lua.LValue, error) {
-	s.guard.ctx = &unitContext{u.ctx, u.ctx.Done(), &s.guard, u.meter.gate()}
+	s.guard.ctx = &unitContext{u.ctx, u.ctx.Done(), &s.guard, u.meter.door()}
 	s.guard.meter, s.stop = u.meter, u.stop
 	s.clock.began = time.Now()
 	s.L.SetContext(s.guard.ctx)
@@ -111,10 +112,11 @@ func (s *sandbox) end() bool {
 	return true
 }
 
-// close removes the temporary files of a state that could have some. A state without needs no closing: its memory goes by itself, and
+// close writes out and removes the files of a state that could have some. A state without needs no closing: its memory goes by itself, and
 // sooner, as closing would hand the stack to a pool.
 func (s *sandbox) close() {
 	if s.isolated {
+		s.flush()
 		s.L.Close()
 	}
 }

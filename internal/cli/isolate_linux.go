@@ -8,7 +8,9 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // An isolated process is a child that runs the same command under limits that it sets itself, before it reads anything. Parent and
@@ -26,7 +28,7 @@ const (
 )
 
 // isolate runs the command again in a child and reports how that ended.
-func (a *app) isolate(ctx context.Context, l limits) error {
+func (a *app) isolate(ctx context.Context, o runOptions) error {
 	if a.process == nil {
 		return usageError("--isolate: want a process of its own: start the program luastore")
 	}
@@ -39,11 +41,12 @@ func (a *app) isolate(ctx context.Context, l limits) error {
 		return configError("cannot start an isolated process: %w", err)
 	}
 	defer ours.Close()
-	c := &child{limits: l, line: ours}
+	c := &child{limits: o.limits(), timeout: o.timeout, line: ours}
 	c.command = exec.Command(program, append([]string{isolatedArg}, a.process.Args...)...)
 	c.command.Env = a.process.Env
 	c.command.Stdin, c.command.Stdout, c.command.Stderr = a.process.Stdin, a.process.Stdout, &c.printed
 	c.command.ExtraFiles = []*os.File{a.process.Stderr, its}
+	c.command.WaitDelay = time.Second // for processes that the script has started, and that hold on to its standard error
 	c.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.run(ctx, its); err != nil {
 		return configError("cannot start an isolated process: %w", err)
@@ -63,6 +66,8 @@ func newLine() (ours, its *os.File, err error) {
 // A child is an isolated process as its parent sees it.
 type child struct {
 	limits  limits
+	timeout time.Duration // 0: none
+	late    atomic.Bool   // it went on after it was to stop
 	command *exec.Cmd
 	line    *os.File
 	printed head // to standard error, by Go and by libraries
@@ -82,10 +87,25 @@ func (c *child) run(ctx context.Context, its *os.File) error {
 	words := json.NewEncoder(c.line)
 	_ = words.Encode(c.limits)
 	// Not by a signal: a terminal has sent one to the child too, which would take another for the second, that ends it at once.
-	stop := context.AfterFunc(ctx, func() { _ = words.Encode(context.Cause(ctx).Error()) })
+	stop := context.AfterFunc(ctx, func() {
+		_ = words.Encode(context.Cause(ctx).Error())
+		c.killIn(closeTimeout)
+	})
 	defer stop()
+	if c.timeout > 0 {
+		defer c.killIn(c.timeout + closeTimeout).Stop()
+	}
 	_ = c.command.Wait()
 	return nil
+}
+
+// killIn kills the child if it is still there a second after it should have stopped: a script that was allowed io or os may wait for what
+// nobody ends.
+func (c *child) killIn(d time.Duration) *time.Timer {
+	return time.AfterFunc(d+time.Second, func() {
+		c.late.Store(true)
+		_ = c.command.Process.Kill()
+	})
 }
 
 // outcome is that of the child, which has said itself what went wrong if it could.
@@ -107,6 +127,8 @@ func (c *child) crash() string {
 	status, _ := state.Sys().(syscall.WaitStatus)
 	used := state.UserTime() + state.SystemTime()
 	switch {
+	case c.late.Load():
+		return "it did not stop when it was told to, and was killed"
 	case c.printed.outOfMemory():
 		return c.limits.outOfMemory()
 	case status.Signaled() && c.limits.Processor > 0 && used >= c.limits.Processor:

@@ -18,6 +18,8 @@ func (p *Process) mainIsolated(ctx context.Context) (code int, ok bool) {
 	if len(p.Args) == 0 || p.Args[0] != isolatedArg || !fromParent(childLine) {
 		return 0, false
 	}
+	syscall.CloseOnExec(childStderr) // processes that the script may start have nothing to do with these
+	syscall.CloseOnExec(childLine)
 	line := os.NewFile(childLine, "line to the parent")
 	inner := *p
 	inner.Args, inner.Stderr = p.Args[1:], os.NewFile(childStderr, "stderr")

@@ -9,9 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +26,7 @@ const runHelp = `Run a Lua script as one unit of work: whatever it opened is rel
 
 The script reaches its stores by require("store") and has the safe libraries of Lua 5.1, without files, processes and the environment.
 --allow gives it more: io (files), os (processes, the environment, os.exit), load (code in strings), debug; for scripts that you trust.
+--isolate takes none of that away again, and the process has the rights of yours.
 require("lib.cart") loads lib/cart.lua from the folder of the script. Arguments after the script are its own: "..." and the table arg. A
 script named - is read from standard input. What the script returns is ignored.
 
@@ -54,7 +57,8 @@ Exit codes:
   2  the command line is wrong, or the script cannot be read
   3  the URL of a store is wrong, a store failed to close, or the system forbids the limits of --isolate
 
-Ctrl-C and SIGTERM stop the script and release its stores; a second one ends the program on the spot.`
+Ctrl-C and SIGTERM stop the script and release its stores; a second one ends the program on the spot. Neither they nor --timeout end a call
+that --allow has given and that waits, such as io.read or os.execute; with --isolate the process is killed then, six seconds later.`
 
 const runExamples = `  luastore run hello.lua
   luastore run --store counters=sqlite:counters.db counters.lua
@@ -107,7 +111,7 @@ func (a *app) run(ctx context.Context, o runOptions, name string, args []string)
 		return usageError("--timeout %v: want a duration above zero, or leave it out for none", o.timeout)
 	}
 	if o.isolate && !a.isolated {
-		return a.isolate(ctx, o.limits())
+		return a.isolate(ctx, o)
 	}
 	reg, err := a.registry(o.stores)
 	if err != nil {
@@ -254,7 +258,20 @@ func (a *app) scriptFailure(err error) error {
 			}
 		}
 	}
-	return &failure{exitScript, errors.New(text)}
+	return &failure{exitScript, errors.New(visible(text))}
+}
+
+// visible returns a text with nothing in it that a terminal would take for a command: what a script raises is the script's.
+func visible(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // exited is the end of a script that called os.exit, which has its own words for why.
