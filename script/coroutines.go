@@ -1,7 +1,9 @@
 package script
 
 import (
+	"runtime"
 	"slices"
+	"strings"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -10,13 +12,14 @@ import (
 type coroutines struct {
 	s *sandbox
 
-	create, wrap, resume lua.LGFunction // of gopher-lua
+	create, wrap, resume lua.LGFunction    // of gopher-lua
+	direct               map[callPath]bool // what isDirect has found
 }
 
 // coroutineFunctions takes over from what gopher-lua has put into L.
 func (s *sandbox) coroutineFunctions(stock *lua.LTable) map[string]lua.LGFunction {
 	of := func(name string) lua.LGFunction { return stock.RawGetString(name).(*lua.LFunction).GFunction }
-	c := &coroutines{s: s, create: of("create"), wrap: of("wrap"), resume: of("resume")}
+	c := &coroutines{s: s, create: of("create"), wrap: of("wrap"), resume: of("resume"), direct: map[callPath]bool{}}
 	return map[string]lua.LGFunction{
 		"create": c.coCreate, "wrap": c.coWrap, "resume": c.coResume, "yield": c.coYield, "running": c.coRunning, "status": c.coStatus,
 	}
@@ -48,7 +51,7 @@ func grounded(L *lua.LState, fn *lua.LFunction) *lua.LFunction {
 // begun makes a thread by a function of gopher-lua, which would give it a context of its own.
 func (c *coroutines) begun(L *lua.LState, stock lua.LGFunction, name string) (made lua.LValue) {
 	fn, ok := L.Get(1).(*lua.LFunction)
-	if !ok || fn.IsG {
+	if !ok || fn.IsG || fn.Proto == ground {
 		argumentError(L, 1, name, "Lua function expected")
 	}
 	L.Replace(1, grounded(L, fn))
@@ -158,13 +161,44 @@ func (c *coroutines) run(L, th *lua.LState) (n int, inPlace bool) {
 	return n, waits || th.Dead
 }
 
-// coYield is coroutine.yield. It is refused where functions of Go stand between it and the coroutine, which gopher-lua would
-// leave standing there.
+// coYield is what coroutine.yield calls, which is a function of Lua so that values that are missing become nil. It is refused where
+// functions of Go stand between it and the coroutine, which gopher-lua would leave standing there.
 func (c *coroutines) coYield(L *lua.LState) int {
-	if L.Parent == nil || L != c.s.co {
-		raise(L, acrossGo)
+	if L.Parent == nil || L != c.s.co || !c.resumedDirectly() {
+		L.Error(lua.LString(acrossGo), 0)
 	}
 	return -1
+}
+
+// A callPath are return addresses of Go: of coYield, what calls functions of Go, the instruction, the loop of the virtual machine.
+type callPath [5]uintptr
+
+// resumedDirectly reports whether the loop that has called coYield is that of the coroutine, and not one of a function of Go in it.
+func (c *coroutines) resumedDirectly() bool {
+	var path callPath
+	if runtime.Callers(2, path[:]) < len(path) {
+		return false
+	}
+	direct, known := c.direct[path]
+	if !known {
+		direct = isDirect(path)
+		c.direct[path] = direct
+	}
+	return direct
+}
+
+// isDirect looks for the function of gopher-lua that runs coroutines.
+func isDirect(path callPath) bool {
+	frames := runtime.CallersFrames(path[:])
+	for {
+		frame, more := frames.Next()
+		if strings.HasSuffix(frame.Function, ".threadRun") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
 }
 
 // coRunning is coroutine.running.

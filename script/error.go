@@ -35,6 +35,7 @@ type Error struct {
 	Traceback string // the Lua calls that led there, innermost first; "" where there were none
 	GoStack   string // the Go calls that led to a panic, for those who mend it; else ""
 	Value     any    // what Lua raised, as [value.Unmarshal] reads it into an any; nil if it has no Go form
+	Missing   Grant  // what would have given a global that the script looked for in vain before a [KindError]; "" if there is none
 	ExitCode  int    // of [KindExit]: what os.exit was given, 0 if nothing
 	Cause     error  // the Go error behind it; nil if there is none
 }
@@ -82,7 +83,7 @@ func (s *sandbox) failure(th *lua.LState, v any) *Error {
 	if s.ctx.Err() != nil {
 		return s.stopped(trace)
 	}
-	e := &Error{Kind: KindError, Message: short(s.describe(raised.Object)), Traceback: trace, Value: goValue(raised.Object)}
+	e := &Error{Kind: KindError, Message: short(s.describe(raised.Object)), Traceback: trace, Value: goValue(raised.Object), Missing: s.missing}
 	if s.ctx.Err() != nil { // a __tostring ran into the deadline
 		return s.stopped(trace)
 	}

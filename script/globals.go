@@ -31,6 +31,7 @@ type globals struct {
 	required []module  // modules that were loaded, until packages are there
 	pkg      *packages // once the script has asked for package
 	loading  []string  // names of the modules that are being loaded, outermost first
+	missing  Grant     // what would have given a global that the script looked for last
 }
 
 // packages are the tables of package that one unit has.
@@ -183,6 +184,9 @@ func (s *sandbox) scarce(L *lua.LState) int {
 	case ok:
 		v = s.copy(t)
 		s.env.RawSetString(string(name), v)
+	}
+	if grant := grantOf(string(name)); v == lua.LNil && grant != "" {
+		s.missing = grant
 	}
 	L.Push(v)
 	return 1

@@ -21,6 +21,19 @@ const (
 // Grants are all that there are.
 var grants = []Grant{GrantIO, GrantOS, GrantLoad, GrantDebug}
 
+// grantOf returns the grant that gives a global.
+func grantOf(name string) Grant {
+	switch name {
+	case "io", "loadfile", "dofile":
+		return GrantIO
+	case "load", "loadstring":
+		return GrantLoad
+	case "debug":
+		return GrantDebug
+	}
+	return ""
+}
+
 // ParseGrants reads grants that are separated by commas, such as "io,os". The error names those that there are.
 func ParseGrants(list string) ([]Grant, error) {
 	var parsed []Grant

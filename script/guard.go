@@ -31,7 +31,7 @@ func (g *guard) room(L *lua.LState, n int) {
 	if n > MaxString || n < 0 {
 		L.RaiseError("string longer than %d bytes", MaxString)
 	}
-	if n >= largeString && !g.meter.fits(int64(n)) {
+	if n >= largeString && !g.meter.fits(g.ctx.Done(), int64(n)) {
 		g.poll(L)
 	}
 }

@@ -30,7 +30,8 @@ func (s *sandbox) openLibraries() {
 	s.library(loaded, "table", tableFunctions(&s.guard))
 	s.library(loaded, "math", mathFunctions(&s.random))
 	s.library(loaded, "os", osFunctions(&s.guard, &s.clock))
-	s.library(loaded, "coroutine", s.coroutineFunctions(stock))
+	co := s.library(loaded, "coroutine", s.coroutineFunctions(stock))
+	co.RawSetString("yield", grounded(s.L, co.RawGetString("yield").(*lua.LFunction)))
 	numbers := global.RawGetString("math").(*lua.LTable)
 	numbers.RawSetString("pi", lua.LNumber(math.Pi))
 	numbers.RawSetString("huge", lua.LNumber(math.Inf(1))) // gopher-lua has the largest finite number

@@ -17,6 +17,9 @@ const (
 	quiet      = 1 << 20
 )
 
+// rest is how many times as long as the collector took it is not asked again on a mere doubt.
+const rest = 3
+
 // A meter bounds by how much what the heap of the process keeps grows while one unit runs.
 type meter struct {
 	w    *meters
@@ -40,6 +43,8 @@ type meters struct {
 	seen       int64         // what the heap was at the last one, in bytes
 	kept       int64         // what it was last known to keep without units, in bytes; 0 is not yet
 	collecting bool
+	collected  time.Time     // when that was last
+	took       time.Duration // and how long
 }
 
 // A gate holds up who comes to it while it is closed.
@@ -58,14 +63,17 @@ func (g *gate) close() {
 // open opens the gate.
 func (g *gate) open() { close(*g.closed.Swap(nil)) }
 
-// pass waits until the gate is open. Where there is none it does not.
-func (g *gate) pass() {
+// pass waits until the gate is open, or done is closed. Where there is no gate it does not.
+func (g *gate) pass(done <-chan struct{}) {
 	if g == nil {
 		return
 	}
 	if opened := g.closed.Load(); opened != nil {
 		g.came.Store(true)
-		<-*opened
+		select {
+		case <-*opened:
+		case <-done:
+		}
 	}
 }
 
@@ -162,10 +170,12 @@ func nextLook(every time.Duration, moved int64) time.Duration {
 func (w *meters) weigh(h heap) {
 	ask := false
 	var suspects []*meter
+	rested := time.Since(w.collected) > rest*w.took
 	for m := range w.running {
 		m.begin(h)
+		m.base = min(m.base, h.kept) // what another unit kept when this one began may be gone
 		ask = ask || !m.known
-		if m.known && (m.over(h, 0) || m.doubtful(h, 0)) {
+		if m.known && (m.over(h, 0) || rested && m.doubtful(h, 0)) {
 			suspects = append(suspects, m)
 		}
 	}
@@ -206,11 +216,12 @@ func (m *meter) doubtful(h heap, n int64) bool {
 // collect asks the collector, ends the suspects under which the heap keeps too much, and lets the others go on. One that did not come
 // to its gate in all that time ran no Lua: it waits for something, and what has grown is not its own.
 func (w *meters) collect(suspects []*meter) {
+	begun := time.Now()
 	runtime.GC()
 	h := readHeap()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.collecting = false
+	w.collecting, w.collected, w.took = false, time.Now(), time.Since(begun)
 	for m := range w.running {
 		if !m.known {
 			w.kept = h.kept
@@ -229,16 +240,17 @@ func (w *meters) collect(suspects []*meter) {
 	}
 }
 
-// fits reports whether n bytes more are within the limit, and ends the unit if not.
-func (m *meter) fits(n int64) bool {
+// fits reports whether n bytes more are within the limit, and ends the unit if not. It waits no longer than until done is closed.
+func (m *meter) fits(done <-chan struct{}, n int64) bool {
 	if m == nil {
 		return true
 	}
-	m.gate.pass()
+	m.gate.pass(done)
 	if m.fitsIn(readHeap(), n) {
 		return true
 	}
-	runtime.GC()
+	m.suspect()
+	m.gate.pass(done)
 	h := readHeap()
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
@@ -247,6 +259,18 @@ func (m *meter) fits(n int64) bool {
 	}
 	m.stop(&errMemory{m.w.limit})
 	return false
+}
+
+// suspect has the collector asked about the unit, unless it is being asked.
+func (m *meter) suspect() {
+	w := m.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.collecting {
+		w.collecting = true
+		m.gate.close()
+		go w.collect([]*meter{m})
+	}
 }
 
 // fitsIn reports whether there is no doubt that n bytes more are within the limit.

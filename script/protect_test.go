@@ -1,8 +1,11 @@
 package script_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -123,6 +126,22 @@ func TestCoroutines_AreThoseOfLua(t *testing.T) {
 			ok, e = pcall(coroutine.wrap(across))
 			assert(not ok and e:find("attempt to yield across"), name)
 		end
+		co = coroutine.create(function() local x, y = coroutine.yield() return x == nil and y == nil, coroutine.yield() or "default" end)
+		coroutine.resume(co)
+		coroutine.resume(co, nil)
+		ok, d, e = coroutine.resume(co)
+		assert(ok and d == true and e == "default")
+		for _, callback in ipairs({
+			function() table.sort({ 3, 2, 1 }, function() coroutine.yield() end) end,
+			function() string.gsub("x", "x", function() coroutine.yield() end) end,
+			function() return setmetatable({}, { __add = function() coroutine.yield() end }) + 1 end,
+			function() return tostring(setmetatable({}, { __tostring = function() coroutine.yield() end })) end,
+		}) do
+			ok, e = coroutine.resume(coroutine.create(callback))
+			assert(not ok and e:find("attempt to yield across"), e)
+		end
+		ok, e = pcall(coroutine.create, coroutine.yield)
+		assert(not ok and e:find("Lua function expected"))
 		ok, e = pcall(coroutine.create, print)
 		assert(not ok and e == "bad argument #1 to 'create' (Lua function expected)")
 		local wrapped = coroutine.wrap(function() error({ code = 1 }) end)
@@ -218,7 +237,8 @@ func TestGrants(t *testing.T) {
 			assert(io == nil and os.exit == nil and loadfile == nil and debug == nil)`},
 		"os": {[]script.Grant{script.GrantOS}, `
 			assert(os.getenv("PATH") and os.execute and os.remove and os.date("!%Y", 0) == "1970")
-			assert(require("os") == os and io == nil and loadstring == nil)`},
+			assert(require("os") == os and io == nil and loadstring == nil)
+			assert(os.date("!%x", 1e9) == "09/09/01" and not pcall(os.time, { year = 2024 }), "the safe ones stay ours")`},
 		"io": {[]script.Grant{script.GrantIO, script.GrantOS}, `
 			local name = os.tmpname()
 			local f = assert(io.open(name, "w"))
@@ -226,13 +246,32 @@ func TestGrants(t *testing.T) {
 			f:close()
 			assert(loadfile(name)(5) == 5 and dofile(name) == nil)
 			assert(os.remove(name))
-			local fn, e = loadfile(name)
+			local held = assert(io.open(name, "w"))
+			held:close()
+			assert(io.popen)
+			local fn, e = loadfile("no/such/file")
 			assert(fn == nil and e:find("cannot open"))
-			local ok, e = pcall(dofile, name)
+			local ok, e = pcall(dofile, "no/such/file")
 			assert(not ok and e:find("cannot open"))`},
-		"debug": {[]script.Grant{script.GrantDebug}, `assert(debug.traceback():find("traceback"))`},
+		"io without os": {[]script.Grant{script.GrantIO}, `assert(io.open and io.popen == nil)`},
+		"debug":         {[]script.Grant{script.GrantDebug}, `assert(debug.traceback():find("traceback"))`},
 	} {
 		t.Run(name, func(t *testing.T) { passes(t, &script.Options{Grants: c.grants}, c.source) })
+	}
+}
+
+func TestGrantIO_WhatFilesHoldBack_IsWritten(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "out")
+	for end, source := range map[string]string{"": ``, "an error": `error("x")`, "a full deadline": `while true do end`} {
+		o := &script.Options{Grants: []script.Grant{script.GrantIO}, Timeout: 200 * time.Millisecond}
+		_, _ = run(t, o, `
+			local f = assert(io.open((...), "w"))
+			f:setvbuf("full")
+			f:write("held back")
+		`+source, name)
+		if got, err := os.ReadFile(name); err != nil || string(got) != "held back" {
+			t.Errorf("after %s: got %q, %v", end, got, err)
+		}
 	}
 }
 

@@ -160,7 +160,7 @@ type unitContext struct {
 
 // Done returns the channel of the context below.
 func (c *unitContext) Done() <-chan struct{} {
-	c.gate.pass()
+	c.gate.pass(c.done)
 	return c.done
 }
 

@@ -50,7 +50,7 @@ func (t *trace) thread(L *lua.LState) {
 		if err != nil || !ok {
 			break
 		}
-		grounded = grounded || fn.Proto == ground
+		grounded = grounded || fn.Proto == ground && d.What == "main"
 		switch {
 		case isOperator(fn):
 		case d.What == "main":

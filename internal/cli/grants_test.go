@@ -23,6 +23,9 @@ func TestRun_Allow(t *testing.T) {
 	if got.code != exitScript || !strings.Contains(got.stderr, "import.lua:3: ") {
 		t.Errorf("without --allow: got %+v", got)
 	}
+	if !strings.Contains(got.stderr, "--allow io gives it") {
+		t.Errorf("without --allow no hint: got %+v", got)
+	}
 }
 
 func TestRun_Exit_HasTheCodeOfTheScript(t *testing.T) {
@@ -44,5 +47,13 @@ func TestRun_Allow_Mistakes(t *testing.T) {
 		if got.code != exitUsage || !strings.Contains(got.stderr, "want some of io, os, load, debug, separated by commas") {
 			t.Errorf("%q: got %+v", list, got)
 		}
+	}
+}
+
+func TestRun_WhatAScriptRaises_IsNoCommandForTheTerminal(t *testing.T) {
+	folder(t, "a.lua", `error("\27]0;title\7\27[31mred\r", 0)`)
+	got := luastore(t, "run", "--store", "a=mem:", "a.lua")
+	if want := `luastore: \x1b]0;title\a\x1b[31mred\r` + "\n"; !strings.HasPrefix(got.stderr, want) {
+		t.Errorf("got %q, want %q", got.stderr, want)
 	}
 }

@@ -252,6 +252,9 @@ func (a *app) scriptFailure(err error) error {
 			return exited(failed.ExitCode)
 		}
 		text += shown(failed)
+		if failed.Missing != "" {
+			text += fmt.Sprintf("\n(the script looks for what scripts do not have; --allow %s gives it to one that you trust)", failed.Missing)
+		}
 		for _, more := range []string{failed.Traceback, failed.GoStack} {
 			if more != "" {
 				text += "\n" + more
