@@ -45,7 +45,7 @@ func roomToConcat(L *lua.LState, n int) {
 	if g := guardOf(L); g != nil {
 		g.room(L, n)
 	} else if n > MaxString {
-		L.RaiseError("string longer than %d bytes", MaxString)
+		raise(L, "string longer than %d bytes", MaxString)
 	}
 }
 
@@ -128,7 +128,7 @@ func concatMeta(L *lua.LState, left, right lua.LValue) lua.LValue {
 		meta = L.GetMetaField(right, "__concat")
 	}
 	if meta.Type() != lua.LTFunction {
-		L.RaiseError("cannot perform concat operation between %v and %v", left.Type(), right.Type())
+		raise(L, "cannot perform concat operation between %v and %v", left.Type(), right.Type())
 	}
 	L.Push(meta)
 	L.Push(left)

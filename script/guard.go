@@ -22,14 +22,14 @@ type guard struct {
 // poll raises when the unit has ended. Loops in Go call it every few thousand steps.
 func (g *guard) poll(L *lua.LState) {
 	if err := g.ctx.Err(); err != nil {
-		L.RaiseError("%s", err.Error())
+		raise(L, "%s", err.Error())
 	}
 }
 
 // room raises unless a string of n bytes may be made now. It is asked before the bytes are allocated.
 func (g *guard) room(L *lua.LState, n int) {
 	if n > MaxString || n < 0 {
-		L.RaiseError("string longer than %d bytes", MaxString)
+		raise(L, "string longer than %d bytes", MaxString)
 	}
 	if n >= largeString && !g.meter.fits(g.ctx.Done(), int64(n)) {
 		g.poll(L)

@@ -63,7 +63,7 @@ func (s *sandbox) print(L *lua.LState) int {
 	b.WriteByte('\n')
 	s.printed += int64(b.Len())
 	if s.r.printable > 0 && s.printed > s.r.printable {
-		L.RaiseError("print: more than %d bytes of output", s.r.printable)
+		raise(L, "print: more than %d bytes of output", s.r.printable)
 	}
 	if s.r.output == nil {
 		return 0
@@ -71,7 +71,7 @@ func (s *sandbox) print(L *lua.LState) int {
 	if err := s.r.output.write(s.ctx, b.String()); err != nil {
 		s.poll(L)
 		s.unwritten = err
-		L.RaiseError("%s", printFailed(err))
+		raise(L, "%s", printFailed(err))
 	}
 	return 0
 }

@@ -99,7 +99,7 @@ func (s *sandbox) require(L *lua.LState) int {
 		return 1
 	}
 	if i := slices.Index(s.loading, name); i >= 0 {
-		L.RaiseError("modules require each other: %s", strings.Join(slices.Concat(s.loading[i:], []string{name}), " → "))
+		raise(L, "modules require each other: %s", strings.Join(slices.Concat(s.loading[i:], []string{name}), " → "))
 	}
 	loader := s.loader(L, name)
 	depth := len(s.loading)
@@ -163,7 +163,7 @@ func (s *sandbox) loader(L *lua.LState, name string) lua.LValue {
 	}
 	p, err := s.r.modules.find(name)
 	if err != nil {
-		L.RaiseError("%s", strings.ReplaceAll(err.Error(), "\n", " "))
+		raise(L, "%s", strings.ReplaceAll(err.Error(), "\n", " "))
 	}
 	return s.load(L, p)
 }
