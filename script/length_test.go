@@ -13,10 +13,10 @@ func TestLength_IsThatOfLua(t *testing.T) {
 	p, err := Compile("length.lua", `
 		assert(#"" == 0 and #"abc" == 3 and #{} == 0 and #{ 1, 2, nil } == 2)
 		local t = {}
-		for i = 1, 300000 do t[#t + 1] = i end
-		assert(#t == 300000 and t[131071] == 131071 and t[131072] == 131072 and t[300000] == 300000)
-		for i = 1, 200000 do t[#t] = nil end
-		assert(#t == 100000)
+		for i = 1, 140000 do t[#t + 1] = i end
+		assert(#t == 140000 and t[131071] == 131071 and t[131072] == 131072 and t[140000] == 140000)
+		for i = 1, 20000 do t[#t] = nil end
+		assert(#t == 120000)
 		local function two() return "four", 1 end
 		assert(#two() == 4 and #(two()) == 4 and #two() + 1 == 5 and -#"x" == -1 and not (#"x" == 0))
 		assert(select("#", #two()) == 1 and #{ #two(), #two() } == 2)

@@ -29,6 +29,7 @@ type meter struct {
 	// In bytes, guarded by meters.mu.
 	known bool  // whether base is
 	base  int64 // what the heap keeps without the unit, as far as it is known
+	ended bool  // it was told to stop; there is nothing more to find out
 }
 
 // meters are those of all units of a runner. While there are any, a timer looks at the heap; with the last unit it ends.
@@ -96,7 +97,7 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// begin watches a unit until end is called. Without a limit there is no meter.
+// begin watches a unit until close is called. Without a limit there is no meter.
 func (w *meters) begin(stop context.CancelCauseFunc) *meter {
 	if w.limit == 0 {
 		return nil
@@ -130,8 +131,8 @@ func (w *meters) lookIn(every time.Duration) {
 	w.timer = time.AfterFunc(every, func() { w.look(turn) })
 }
 
-// end ends the watch.
-func (m *meter) end() {
+// close ends the watch.
+func (m *meter) close() {
 	if m == nil {
 		return
 	}
@@ -172,6 +173,9 @@ func (w *meters) weigh(h heap) {
 	var suspects []*meter
 	rested := time.Since(w.collected) > rest*w.took
 	for m := range w.running {
+		if m.ended {
+			continue
+		}
 		m.begin(h)
 		m.base = min(m.base, h.kept) // what another unit kept when this one began may be gone
 		ask = ask || !m.known
@@ -232,7 +236,7 @@ func (w *meters) collect(suspects []*meter) {
 		switch {
 		case !m.over(h, 0):
 		case m.gate.came.Load():
-			m.stop(&errMemory{w.limit})
+			m.end()
 		default:
 			m.base = h.kept
 		}
@@ -257,8 +261,14 @@ func (m *meter) fits(done <-chan struct{}, n int64) bool {
 	if !m.over(h, n) {
 		return true
 	}
-	m.stop(&errMemory{m.w.limit})
+	m.end()
 	return false
+}
+
+// end tells the unit to stop. meters.mu is held.
+func (m *meter) end() {
+	m.ended = true
+	m.stop(&errMemory{m.w.limit})
 }
 
 // suspect has the collector asked about the unit, unless it is being asked.

@@ -157,7 +157,7 @@ func (r *Runner) sandboxed(
 		return nil, stopped(ctx, "")
 	}
 	m := r.meters.begin(stop)
-	defer m.end()
+	defer m.close()
 	s, err := r.sandbox(ctx)
 	if err != nil {
 		return nil, err

@@ -1,3 +1,5 @@
+//go:build !race
+
 package script
 
 import (
@@ -10,20 +12,6 @@ import (
 
 	"github.com/luastore/store/internal/boundtest"
 )
-
-// newStringState returns a state with gopher-lua's libraries but for our string library, which ends with ctx.
-func newStringState(t testing.TB, ctx context.Context) *lua.LState {
-	t.Helper()
-	L := lua.NewState(stateOptions)
-	t.Cleanup(L.Close)
-	L.OpenLibs()
-	L.SetContext(ctx)
-	library := L.GetGlobal("string").(*lua.LTable)
-	for name, f := range stringFunctions(&guard{ctx: ctx}) {
-		library.RawSetString(name, L.NewFunction(f))
-	}
-	return L
-}
 
 // TestStrings_WorkWithoutEnd_EndsWithTheUnit runs single calls that would take from seconds to ages.
 func TestStrings_WorkWithoutEnd_EndsWithTheUnit(t *testing.T) {

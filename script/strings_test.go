@@ -1,6 +1,7 @@
 package script
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -220,4 +221,18 @@ func TestMatch_FromLua_AllocatesForItsResultsOnly(t *testing.T) {
 	}); n > 3100 {
 		t.Errorf("%v allocations for 1000 calls with two results, want two and a number each", n)
 	}
+}
+
+// newStringState returns a state with gopher-lua's libraries but for our string library, which ends with ctx.
+func newStringState(t testing.TB, ctx context.Context) *lua.LState {
+	t.Helper()
+	L := lua.NewState(stateOptions)
+	t.Cleanup(L.Close)
+	L.OpenLibs()
+	L.SetContext(ctx)
+	library := L.GetGlobal("string").(*lua.LTable)
+	for name, f := range stringFunctions(&guard{ctx: ctx}) {
+		library.RawSetString(name, L.NewFunction(f))
+	}
+	return L
 }
