@@ -12,6 +12,6 @@ import (
 // and another package beside it, 64 units that update one key take so long for each try that some meet another writer 65 times.
 func TestConformance(t *testing.T) {
 	h := onOne
-	h.CountUnits = 16
+	h.CountUnits = 32
 	storetest.Run(t, h)
 }
