@@ -18,7 +18,7 @@ const (
 	GrantDebug Grant = "debug" // the library debug, which reaches what is hidden from scripts otherwise
 )
 
-// Grants are all that there are.
+// grants are all that there are.
 var grants = []Grant{GrantIO, GrantOS, GrantLoad, GrantDebug}
 
 // grantOf returns the grant that gives a global.
