@@ -206,15 +206,22 @@ func tostring(L *lua.LState) int {
 	return 1
 }
 
+// answer calls a metamethod and returns its result.
+func answer(L *lua.LState, fn lua.LValue, args ...lua.LValue) lua.LValue {
+	L.Push(fn)
+	for _, arg := range args {
+		L.Push(arg)
+	}
+	L.Call(len(args), 1)
+	v := L.Get(-1)
+	L.Pop(1)
+	return v
+}
+
 // textOf returns what tostring of Lua answers: what __tostring returns, be it text or not, else a string.
 func textOf(L *lua.LState, v lua.LValue) lua.LValue {
 	if fn := L.GetMetaField(v, "__tostring"); fn != lua.LNil {
-		L.Push(fn)
-		L.Push(v)
-		L.Call(1, 1)
-		text := L.Get(-1)
-		L.Pop(1)
-		return text
+		return answer(L, fn, v)
 	}
 	switch v := v.(type) {
 	case lua.LString:

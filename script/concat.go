@@ -130,11 +130,5 @@ func concatMeta(L *lua.LState, left, right lua.LValue) lua.LValue {
 	if meta.Type() != lua.LTFunction {
 		raise(L, "cannot perform concat operation between %v and %v", left.Type(), right.Type())
 	}
-	L.Push(meta)
-	L.Push(left)
-	L.Push(right)
-	L.Call(2, 1)
-	joined := L.Get(-1)
-	L.Pop(1)
-	return joined
+	return answer(L, meta, left, right)
 }

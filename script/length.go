@@ -51,13 +51,11 @@ func lengthByMeta(L *lua.LState, v lua.LValue) int {
 	t, isTable := v.(*lua.LTable)
 	switch {
 	case meta.Type() == lua.LTFunction:
-		L.Push(meta)
-		L.Push(v)
-		L.Call(1, 1)
+		L.Push(answer(L, meta, v))
 	case isTable:
 		L.Push(count(borderOf(L, t)))
 	default:
-		L.RaiseError("attempt to get length of a %v value", v.Type())
+		raise(L, "attempt to get length of a %v value", v.Type())
 	}
 	return 1
 }

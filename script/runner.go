@@ -28,7 +28,7 @@ type Options struct {
 	// the context.
 	Timeout time.Duration
 	// Memory bounds by how many bytes what the heap of the process keeps may grow while a unit runs; garbage does not count. Go does
-	// not tell whose an object is: a unit that ran all the while in which others, or the host, grew the heap by that much
+	// not tell whose an object is: a unit that ran Lua all the while in which others, or the host, grew the heap by that much
 	// ends too. Give hosts that keep much more while scripts wait a larger bound. The heap itself may grow by half more, or by
 	// half of what the host keeps, before the collector is asked; units wait meanwhile. Default: [DefaultMemory].
 	// Negative: no bound.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -120,33 +119,6 @@ func ended(t *testing.T, cmd *exec.Cmd) outcome {
 	}
 	code, killed := exit(cmd.Wait())
 	return outcome{code, killed, stdout.String(), stderr.String()}
-}
-
-// A running command has printed its first line.
-type running struct {
-	cmd    *exec.Cmd
-	first  string
-	stderr strings.Builder // to be read after the end
-}
-
-// begun starts a process and waits for its first line.
-func begun(t *testing.T, cmd *exec.Cmd) *running {
-	t.Helper()
-	r := &running{cmd: cmd}
-	cmd.Stderr, cmd.WaitDelay = &r.stderr, 10*time.Second // of a child that outlives its parent
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
-	t.Cleanup(func() { timer.Stop() })
-	if r.first, err = bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		t.Fatalf("%v\n%s", err, &r.stderr)
-	}
-	return r
 }
 
 // waitGone waits until the process has ended whose id is the first line, and kills it when it does not. One that has ended may still

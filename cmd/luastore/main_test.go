@@ -26,15 +26,21 @@ func build(t *testing.T) string {
 	return program
 }
 
-// started runs a script in a process of its own and waits until it has printed a line. A test that hangs kills it.
-func started(t *testing.T, program, source string, flags ...string) (*exec.Cmd, io.ReadCloser, *strings.Builder) {
+// A running command has printed its first line.
+type running struct {
+	cmd    *exec.Cmd
+	stdout io.ReadCloser
+	first  string
+	stderr strings.Builder // to be read after the end
+}
+
+// begun starts a process and waits for its first line. A test that hangs kills it.
+func begun(t *testing.T, cmd *exec.Cmd) *running {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, append(append([]string{"run"}, flags...), "-")...)
-	cmd.Stdin = strings.NewReader(source)
-	stderr := new(strings.Builder)
-	cmd.Stderr = stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
+	r := &running{cmd: cmd}
+	cmd.Stderr, cmd.WaitDelay = &r.stderr, 10*time.Second // of a child that outlives its parent
+	var err error
+	if r.stdout, err = cmd.StdoutPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
@@ -42,10 +48,22 @@ func started(t *testing.T, program, source string, flags ...string) (*exec.Cmd, 
 	}
 	timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	t.Cleanup(func() { timer.Stop() })
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "ready\n" {
-		t.Fatalf("got %q, %v", line, err)
+	if r.first, err = bufio.NewReader(r.stdout).ReadString('\n'); err != nil {
+		t.Fatalf("%v\n%s", err, &r.stderr)
 	}
-	return cmd, stdout, stderr
+	return r
+}
+
+// started runs a script in a process of its own and waits until it has printed that it is ready.
+func started(t *testing.T, program, source string, flags ...string) (*exec.Cmd, io.ReadCloser, *strings.Builder) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, append(append([]string{"run"}, flags...), "-")...)
+	cmd.Stdin = strings.NewReader(source)
+	r := begun(t, cmd)
+	if r.first != "ready\n" {
+		t.Fatalf("got %q", r.first)
+	}
+	return r.cmd, r.stdout, &r.stderr
 }
 
 // exit returns the exit code, or the signal that ended the process.
