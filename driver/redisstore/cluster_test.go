@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"github.com/luastore/store"
 	"github.com/luastore/store/internal/boundtest"
 	"github.com/luastore/store/internal/redistest"
+	"github.com/luastore/store/internal/servertest"
 	"github.com/luastore/store/value"
 )
 
@@ -383,12 +385,8 @@ func TestCluster_RedirectionToNowhere_IsUnavailable(t *testing.T) {
 // refusingAddress is one where nobody listens.
 func refusingAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
+	// No server of another test that listens on a port of the system's choice gets this one.
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(must(servertest.FreePort())(t)))
 }
 
 func TestNodes_EndlesslyManyServers_AreRefused(t *testing.T) {

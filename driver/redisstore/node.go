@@ -161,7 +161,10 @@ func (n *node) dialOnce(a *attempt, turn time.Duration) {
 		err = n.publish()
 	}
 	n.lastErr = nil
-	if n.pace.ended(err == nil); err != nil {
+	if err == nil || n.closing.Err() == nil { // a dial that the node itself gave up says nothing about the servers
+		n.pace.ended(err == nil)
+	}
+	if err != nil {
 		a.err = n.unreachable(err)
 		n.lastErr, n.redialAt = a.err, time.Now().Add(redialGap)
 	}

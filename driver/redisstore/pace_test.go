@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -428,6 +429,32 @@ func TestPace_SpacesFailedDialsAlone(t *testing.T) {
 		t.Errorf("a dial after one that succeeded waits %v, %v", wait, ok)
 	}
 }
+
+// A cluster that changes retires nodes while they dial. That says nothing about its servers: the dials of others do not wait.
+func TestPace_DialThatTheNodeGaveUp_DelaysNoOther(t *testing.T) {
+	t.Parallel()
+	d := openURL(t, "redis://"+startPuppet(t, nil, always("+OK\r\n")).addr)
+	mute := startPuppet(t, always(silence), always(silence))
+	n := must(newNode(mute.addr, &d.target, must(d.target.dataLogin(mute.addr))(t), d.pace))(t)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := n.connect(testContext(t))
+		failed <- err
+	}()
+	eventually(t, "the server is dialed", func() bool { return mute.dials.Load() > 0 })
+	n.mu.Lock()
+	a := n.dialing
+	n.mu.Unlock()
+	n.retire()
+	if err := <-failed; !errors.Is(err, errRetired) {
+		t.Errorf("a call to a node that is retired: %v, want %v", err, errRetired)
+	}
+	<-a.done
+	if wait, ok := d.pace.take(false); wait > 0 || !ok {
+		t.Errorf("a dial after one that its node gave up waits %v, %v", wait, ok)
+	}
+}
+
 func TestDriver_PrintedWhileItDials_IsNoRace(t *testing.T) {
 	t.Parallel()
 	g := startGate(t, always("$1\r\nv\r\n"))
