@@ -122,21 +122,29 @@ func (in *instance) writable(op Op) error {
 		return nil
 	}
 	if op.Writes() && op != OpFetch { // a fetch that hits writes nothing
-		return errReadOnly
+		return in.readOnly()
 	}
 	return nil
 }
 
-var errReadOnly = Errorf(ErrDenied, "permission denied: store is read-only")
+func (in *instance) readOnly() error {
+	return Errorf(ErrDenied, "permission denied: store %q is read-only", in.id)
+}
 
 // allow asks the policy whether op may be done on key. Nothing but the text of its error comes through: one that was not found
 // in a store of permissions must not look like a miss.
 func (h *Handle) allow(ctx context.Context, op Op, key string) error {
+	return h.ask(ctx, Access{Op: op, Key: key})
+}
+
+// ask is allow for an access whose unit and store are those of the handle.
+func (h *Handle) ask(ctx context.Context, a Access) error {
 	s := h.store
 	if s.reg.policy == nil {
 		return nil
 	}
-	err := s.reg.policy(ctx, Access{Unit: h.lease.unit.name, Store: s.id, Op: op, Key: key})
+	a.Unit, a.Store = h.lease.unit.name, s.id
+	err := s.reg.policy(ctx, a)
 	switch {
 	case err == nil:
 		return nil

@@ -64,9 +64,10 @@ func (h *Handle) list(ctx context.Context, c *call, prefix, cursor string, limit
 	if err != nil {
 		return Page{}, err
 	}
-	if err := h.admit(ctx, c, OpList, prefix); err != nil {
+	if err := h.ask(ctx, Access{Op: OpList, Key: prefix, Prefix: true}); err != nil {
 		return Page{}, err
 	}
+	c.ctx, c.cancel = h.store.bound(ctx)
 	page, err := h.store.driver.List(c.ctx, stored, inner, limit)
 	if err != nil {
 		return Page{}, err

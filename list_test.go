@@ -129,6 +129,9 @@ func TestKeysAndItems_EndWithAnError(t *testing.T) {
 
 func TestList_WithPolicy_LeavesOutWhatItRefuses(t *testing.T) {
 	ctx, h := walking(t, store.Definition{}, &store.Options{Policy: func(_ context.Context, a store.Access) error {
+		if listed := a.Op == store.OpList && a.Key != "" && a.Key != "a:00"; a.Prefix != (a.Op == store.OpList && !listed) {
+			t.Errorf("asked about %+v", a)
+		}
 		switch {
 		case a.Op == store.OpSet:
 			return nil

@@ -41,6 +41,9 @@ type Access struct {
 	Store string // id of the store
 	Op    Op     // operation
 	Key   string // "namespace:name", without the prefix of the store; for a listing the prefix asked for
+	// Prefix tells that Key is the prefix that a listing asked for, of any text, and not the key of an entry. Each key that the
+	// listing finds is asked for besides.
+	Prefix bool
 }
 
 // A Registry holds the named stores of one host program. Its methods are safe for concurrent use.

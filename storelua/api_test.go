@@ -462,7 +462,7 @@ func TestGetMany_WithBothKindsOfFailure_NamesAllKeys(t *testing.T) {
 
 func TestNewMethods_OfAReadOnlyStore_AreDenied(t *testing.T) {
 	h := newHost(t, nil, store.Definition{ReadOnly: true})
-	const denied = `nil, "permission denied: store is read-only", "denied"`
+	const denied = `nil, "permission denied: store \"cache\" is read-only", "denied"`
 	for _, call := range []string{
 		`s:set("a:k", 1, {if_absent = true})`, `s:incr("a:k")`, `s:update("a:k", function() return 1 end)`, `s:fetch("a:k", function() return 1 end)`,
 		`s:set_many({["a:k"] = 1})`, `s:delete_many({"a:k"})`, `s:delete("a:k", {if_version = ("0"):rep(32)})`,

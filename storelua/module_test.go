@@ -429,7 +429,7 @@ func TestModule_AReadOnlyStoreRefusesWrites(t *testing.T) {
 	}
 	h.want(`s:get("a:k")`, `1, nil`)
 	for _, call := range []string{`s:set("a:k", 1)`, `s:delete("a:k")`, `s:touch("a:k")`} {
-		h.want(call, `nil, "permission denied: store is read-only", "denied"`)
+		h.want(call, `nil, "permission denied: store \"cache\" is read-only", "denied"`)
 	}
 }
 
