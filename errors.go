@@ -68,12 +68,45 @@ func Kind(err error) string {
 	if err == nil {
 		return ""
 	}
+	if kind, ok := plainKind(err); ok {
+		return kind
+	}
 	for i := range kinds {
 		if errors.Is(err, kinds[i].cause) {
 			return kinds[i].kind
 		}
 	}
 	return "internal"
+}
+
+// plainKind is Kind for the errors that come most, a bare cause and one cause with a text, in which there is nothing to search. As
+// any they are looked at as they are, not at what they wrap.
+func plainKind(err any) (kind string, ok bool) {
+	if err == any(ErrNotFound) {
+		return "not_found", true
+	}
+	if e, is := err.(*Error); is {
+		err = e.Err
+	}
+	fault, is := err.(*value.Fault)
+	if !is || wraps(fault.Err) {
+		return "", false
+	}
+	for i := range kinds {
+		if any(kinds[i].cause) == any(fault.Cause) {
+			return kinds[i].kind, true
+		}
+	}
+	return "", false
+}
+
+// wraps reports whether there may be more in err than its text.
+func wraps(err any) bool {
+	switch err.(type) {
+	case interface{ Unwrap() error }, interface{ Unwrap() []error }, interface{ Is(error) bool }:
+		return true
+	}
+	return false
 }
 
 // Kinds returns all that [Kind] answers for an error, for tables of metrics and the like.
