@@ -165,9 +165,16 @@ func Message(err error) string {
 	switch Kind(err) {
 	case "unavailable", "timeout", "canceled", "unknown_outcome", "internal":
 		return e.Error()
+	case "denied":
+		if why, ok := strings.CutPrefix(e.Err.Error(), denied); ok {
+			return fmt.Sprintf("%sstore %s: %s", denied, quote(e.Store), why)
+		}
 	}
 	return e.Err.Error()
 }
+
+// denied is how every refusal begins.
+const denied = "permission denied: "
 
 // explain gives an error of the context package its sentinel, unless a more telling one explains it already.
 func explain(err error) error {

@@ -227,5 +227,5 @@ func ExampleOptions_policy() {
 		return store.Save(ctx, cache, "user:42", "gone", store.DefaultTTL)
 	})
 	fmt.Println(store.Kind(err), "-", store.Message(err))
-	// Output: denied - permission denied: guests may not set user:42
+	// Output: denied - permission denied: store "cache": guests may not set user:42
 }

@@ -95,7 +95,7 @@ func (f *fetch) miss(c call, key string, landed uint64) (v []byte, hit bool, err
 // run gets the value from another call that computes it, or computes it for this one and all others.
 func (f *fetch) run(landed uint64) ([]byte, error) {
 	if f.h.store.def.ReadOnly {
-		return nil, f.h.store.readOnly()
+		return nil, errReadOnly
 	}
 	flights, unit := f.h.store.flights, f.h.lease.unit
 	r := route{key: f.key}

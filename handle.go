@@ -122,14 +122,12 @@ func (in *instance) writable(op Op) error {
 		return nil
 	}
 	if op.Writes() && op != OpFetch { // a fetch that hits writes nothing
-		return in.readOnly()
+		return errReadOnly
 	}
 	return nil
 }
 
-func (in *instance) readOnly() error {
-	return Errorf(ErrDenied, "permission denied: store %q is read-only", in.id)
-}
+var errReadOnly = Errorf(ErrDenied, denied+"it is read-only")
 
 // allow asks the policy whether op may be done on key. Nothing but the text of its error comes through: one that was not found
 // in a store of permissions must not look like a miss.
@@ -151,7 +149,7 @@ func (h *Handle) ask(ctx context.Context, a Access) error {
 	case errors.Is(err, ErrDenied):
 		return Errorf(ErrDenied, "%v", err)
 	}
-	return Errorf(ErrDenied, "permission denied: %v", err)
+	return Errorf(ErrDenied, denied+"%v", err)
 }
 
 // settled reports that nothing comes after the driver: the shortcut of the operations that scripts call most.

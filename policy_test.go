@@ -23,7 +23,7 @@ func TestHandle_ReadOnly_RefusesWritesAndServesReads(t *testing.T) {
 			return
 		}
 		kindIs(t, err, "denied")
-		if got := store.Message(err); got != `permission denied: store "s" is read-only` {
+		if got := store.Message(err); got != `permission denied: store "s": it is read-only` {
 			t.Errorf("message %q", got)
 		}
 		if len(b.calls) > 0 || asked > 0 {
@@ -66,7 +66,7 @@ func TestHandle_Denied_SendsNothing(t *testing.T) {
 		})
 		err := o.call(ctx, h)
 		kindIs(t, err, "denied")
-		if got := store.Message(err); !strings.HasPrefix(got, "permission denied: not yours") {
+		if got := store.Message(err); !strings.HasPrefix(got, `permission denied: store "s": not yours`) {
 			t.Errorf("message %q", got)
 		}
 		if len(o.keys) > 1 && !strings.Contains(err.Error(), last) {

@@ -462,7 +462,7 @@ func TestGetMany_WithBothKindsOfFailure_NamesAllKeys(t *testing.T) {
 
 func TestNewMethods_OfAReadOnlyStore_AreDenied(t *testing.T) {
 	h := newHost(t, nil, store.Definition{ReadOnly: true})
-	const denied = `nil, "permission denied: store \"cache\" is read-only", "denied"`
+	const denied = `nil, "permission denied: store \"cache\": it is read-only", "denied"`
 	for _, call := range []string{
 		`s:set("a:k", 1, {if_absent = true})`, `s:incr("a:k")`, `s:update("a:k", function() return 1 end)`, `s:fetch("a:k", function() return 1 end)`,
 		`s:set_many({["a:k"] = 1})`, `s:delete_many({"a:k"})`, `s:delete("a:k", {if_version = ("0"):rep(32)})`,
@@ -481,15 +481,15 @@ func TestPolicy_GuardsEachKeyOfABatch(t *testing.T) {
 		return nil
 	}}, store.Definition{})
 	h.want(`s:set("a:1", 1) and s:set("secret:1", 2)`, `true`)
-	const denied = `nil, "permission denied: not yours: key \"secret:1\"", "denied"`
+	const denied = `nil, "permission denied: store \"cache\": not yours: key \"secret:1\"", "denied"`
 	h.want(`s:get_many({"a:1", "secret:1"})`, denied)
 	h.want(`s:delete_many({"a:1", "secret:1"})`, denied)
 	h.want(`s:set_many({["a:1"] = 5, ["secret:1"] = 5})`, denied)
 	h.want(`s:get("a:1")`, `1, nil`)
 	h.want(`s:list()`, `{items={1="a:1"}}, nil`)
-	h.want(`s:list{prefix = "secret:"}`, `nil, "permission denied: not yours", "denied"`)
+	h.want(`s:list{prefix = "secret:"}`, `nil, "permission denied: store \"cache\": not yours", "denied"`)
 	h.want(`local n = 0; for k in s:each() do n = n + 1 end; return n`, `1`)
-	h.want(`s:update("secret:1", function(v) return v end)`, `nil, "permission denied: not yours", "denied"`)
-	h.want(`s:fetch("secret:1", function() return 1 end)`, `nil, "permission denied: not yours", "denied"`)
-	h.want(`s:entry("secret:1")`, `nil, "permission denied: not yours", "denied"`)
+	h.want(`s:update("secret:1", function(v) return v end)`, `nil, "permission denied: store \"cache\": not yours", "denied"`)
+	h.want(`s:fetch("secret:1", function() return 1 end)`, `nil, "permission denied: store \"cache\": not yours", "denied"`)
+	h.want(`s:entry("secret:1")`, `nil, "permission denied: store \"cache\": not yours", "denied"`)
 }

@@ -429,7 +429,7 @@ func TestModule_AReadOnlyStoreRefusesWrites(t *testing.T) {
 	}
 	h.want(`s:get("a:k")`, `1, nil`)
 	for _, call := range []string{`s:set("a:k", 1)`, `s:delete("a:k")`, `s:touch("a:k")`} {
-		h.want(call, `nil, "permission denied: store \"cache\" is read-only", "denied"`)
+		h.want(call, `nil, "permission denied: store \"cache\": it is read-only", "denied"`)
 	}
 }
 
@@ -445,7 +445,7 @@ func TestModule_APolicySeesUnitStoreOperationAndKey(t *testing.T) {
 	for _, call := range []string{
 		`s:get("secret:k")`, `s:get("secret:k", 1)`, `s:set("secret:k", 1)`, `s:has("secret:k")`, `s:ttl("secret:k")`,
 	} {
-		h.want(call, `nil, "permission denied: not for you", "denied"`)
+		h.want(call, `nil, "permission denied: store \"cache\": not for you", "denied"`)
 	}
 	h.want(`s:set("a:k", 1)`, `true, nil`)
 	want := []string{"unit cache get secret:k", "unit cache get secret:k", "unit cache set secret:k", "unit cache has secret:k",

@@ -354,7 +354,7 @@ var luaRules = []rule{
 	{name: "ReadOnlyStoreDeniesWrites", test: func(s *space) {
 		s.seed()
 		s.luaWith(store.Definition{ReadOnly: true}, `
-			local text = 'permission denied: store "test" is read-only'
+			local text = 'permission denied: store "test": it is read-only'
 			expect(s:get("t:k")).is("one", nil)
 			expect(s:set("t:k", 1)).answers("denied", text)
 			expect(s:delete("t:k")).answers("denied", text)

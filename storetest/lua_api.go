@@ -320,7 +320,7 @@ var luaUpdateRules = []rule{
 	{name: "ReadOnlyStoreDeniesUpdateIncrAndBatches", test: func(s *space) {
 		s.seed()
 		s.luaWith(store.Definition{ReadOnly: true}, `
-			local text = 'permission denied: store "test" is read-only'
+			local text = 'permission denied: store "test": it is read-only'
 			local function fn() error("called") end
 			expect(s:update("t:k", fn)).answers("denied", text)
 			expect(s:incr("t:n")).answers("denied", text)

@@ -31,21 +31,31 @@ var builds = map[string][]string{
 
 // users lists the folders whose packages may import a dependency. Test files may import any that is listed.
 var users = map[string][]string{
-	msgp:                                {"value"},
-	gopherLua:                           {"storelua", "script", "examples"},
-	"github.com/anishathalye/porcupine": {"storetest", "internal/historytest"},
-	"github.com/cockroachdb/pebble/v2":  {"driver/pebblestore"},
-	"github.com/go-sql-driver/mysql":    {"driver/sqlstore/mysql", "internal/mariadbtest"},
-	"github.com/jackc/pgx/v5":           {"driver/sqlstore/postgres", "internal/pgtest"},
-	"github.com/nats-io/nats.go":        {"driver/natsstore", "internal/natstest"},
-	"github.com/nats-io/nkeys":          {"driver/natsstore", "internal/natstest"},
-	"github.com/redis/rueidis":          {"driver/redisstore", "internal/redistest"},
-	"github.com/spf13/cobra":            {"internal/cli"},
-	"github.com/tidwall/btree":          {"driver/memstore"},
-	"go.uber.org/goleak":                {"storetest"},
-	"modernc.org/libc":                  {"driver/sqlstore/sqlite"},
-	"modernc.org/sqlite":                {"driver/sqlstore/sqlite"},
-	"pgregory.net/rapid":                {"storetest"},
+	msgp:                                       {"value"},
+	gopherLua:                                  {"storelua", "script", "examples", "internal/luaunit"},
+	"github.com/anishathalye/porcupine":        {"storetest", "internal/historytest"},
+	"github.com/cockroachdb/pebble/v2":         {"driver/pebblestore"},
+	"github.com/creack/pty":                    {}, // tests only
+	"github.com/go-sql-driver/mysql":           {"driver/sqlstore/mysql", "internal/mariadbtest"},
+	"github.com/goccy/go-yaml":                 {"config"},
+	"github.com/jackc/pgx/v5":                  {"driver/sqlstore/postgres", "internal/pgtest"},
+	"github.com/nats-io/nats.go":               {"driver/natsstore", "internal/natstest"},
+	"github.com/nats-io/nkeys":                 {"driver/natsstore", "internal/natstest"},
+	"github.com/peterh/liner":                  {"internal/cli"},
+	"github.com/prometheus/client_golang":      {"internal/cli"},
+	"github.com/redis/rueidis":                 {"driver/redisstore", "internal/redistest"},
+	"github.com/rogpeppe/go-internal":          {"internal/luaunit"},
+	"github.com/santhosh-tekuri/jsonschema/v6": {"config"},
+	"github.com/schollz/progressbar/v3":        {"internal/cli"},
+	"github.com/spf13/cobra":                   {"internal/cli"},
+	"github.com/spf13/pflag":                   {"internal/cli"},
+	"github.com/tidwall/btree":                 {"driver/memstore"},
+	"go.opentelemetry.io/otel":                 {"storeotel", "internal/cli"}, // its SDK and exporters, too
+	"go.uber.org/goleak":                       {"storetest"},
+	"golang.org/x/term":                        {"internal/cli"},
+	"modernc.org/libc":                         {"driver/sqlstore/sqlite"},
+	"modernc.org/sqlite":                       {"driver/sqlstore/sqlite"},
+	"pgregory.net/rapid":                       {"storetest"},
 }
 
 // A pkg is what go list says about one package.
@@ -327,7 +337,7 @@ func TestImports_PlantedFaults_AreCaught(t *testing.T) {
 	}{
 		"value needs more than msgp":      {pkg{ImportPath: "value", Imports: []string{pq}}, "value → " + pq},
 		"store needs the script host":     {pkg{ImportPath: "", Imports: []string{"./script"}}, "store → script"},
-		"store needs gopher-lua":          {pkg{ImportPath: "", Imports: []string{gopherLua}}, "which is for storelua, script, examples only"},
+		"store needs gopher-lua":          {pkg{ImportPath: "", Imports: []string{gopherLua}}, "which is for storelua, script, examples, internal/luaunit only"},
 		"storelua needs a driver":         {pkg{ImportPath: "storelua", Imports: []string{"./driver/memstore"}}, "storelua → driver/memstore"},
 		"a client behind a dependency":    {pkg{ImportPath: "storelua", Imports: []string{msgp + "/extra"}}, "storelua → " + msgp + "/extra → " + pq},
 		"an unknown dependency":           {pkg{ImportPath: "script", Imports: []string{pq}}, "script imports " + pq + ", a new dependency"},
