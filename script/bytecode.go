@@ -44,6 +44,15 @@ func argA(inst uint32) int   { return int(inst>>18) & 0xff }
 func argB(inst uint32) int   { return int(inst) & 0x1ff }
 func argC(inst uint32) int   { return int(inst>>9) & 0x1ff }
 
+// keepCaller makes plain calls of the tail calls of a function, which then stays on the stack below what it calls.
+func keepCaller(p *lua.FunctionProto) {
+	for i, inst := range p.Code {
+		if opcode(inst) == lua.OP_TAILCALL {
+			p.Code[i] = inst&(1<<26-1) | uint32(lua.OP_CALL)<<26
+		}
+	}
+}
+
 // mendConstructors corrects table constructors whose elements end with a full instruction of them. The compiler repeats that
 // instruction for each key that follows, when its registers hold other values, and puts what a last call or "..." answers over
 // the elements instead of behind them.

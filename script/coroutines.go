@@ -33,11 +33,7 @@ var ground = func() *lua.FunctionProto {
 		panic(err) // the source is above
 	}
 	proto := p.proto.FunctionPrototypes[0]
-	for i, inst := range proto.Code {
-		if opcode(inst) == lua.OP_TAILCALL {
-			proto.Code[i] = inst&(1<<26-1) | uint32(lua.OP_CALL)<<26
-		}
-	}
+	keepCaller(proto)
 	return proto
 }()
 
@@ -137,13 +133,15 @@ func (c *coroutines) refusal(th *lua.LState) string {
 	return ""
 }
 
-// run resumes a thread, which is argument 1. It is not in place afterwards where it yielded inside a metamethod, or inside the
+// run resumes a thread, which is argument 1, under the context of whoever resumes it: in a [Session] that of a later chunk than the one
+// that made the thread. It is not in place afterwards where it yielded inside a metamethod, or inside the
 // function of a for loop: gopher-lua then goes on with it, and it is of no use any more.
 func (c *coroutines) run(L, th *lua.LState) (n int, inPlace bool) {
 	frames := c.s.enter(L)
 	c.s.chain = append(c.s.chain, th)
 	co := c.s.co
 	c.s.co = th
+	th.SetContext(L.Context())
 	defer func() {
 		c.s.leave(frames)
 		c.s.chain = c.s.chain[:len(c.s.chain)-1]

@@ -38,6 +38,8 @@ type Error struct {
 	Missing   Grant  // what would have given a global that the script looked for in vain before a [KindError]; "" if there is none
 	ExitCode  int    // of [KindExit]: what os.exit was given, 0 if nothing
 	Cause     error  // the Go error behind it; nil if there is none
+
+	at place // of [KindSyntax]
 }
 
 // Error returns Message.

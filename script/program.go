@@ -41,14 +41,14 @@ func Compile(name, source string) (p *Program, err error) {
 	}
 	chunk, err := parse.Parse(strings.NewReader(source), name)
 	if err != nil {
-		return nil, explainSyntax(name, err)
+		return nil, explainSyntax(name, source, err)
 	}
 	p = &Program{name: name}
 	if p.assigned, p.escapes, err = rewrite(name, chunk); err != nil {
 		return nil, err
 	}
 	if p.proto, err = lua.Compile(chunk, name); err != nil {
-		return nil, explainSyntax(name, err)
+		return nil, explainSyntax(name, source, err)
 	}
 	if err := finish(p.proto); err != nil {
 		return nil, err
@@ -60,23 +60,30 @@ func Compile(name, source string) (p *Program, err error) {
 func (p *Program) Name() string { return p.name }
 
 // explainSyntax puts the place first and says what is there.
-func explainSyntax(name string, err error) error {
+func explainSyntax(name, source string, err error) error {
 	var unparsed *parse.Error
 	var uncompiled *lua.CompileError
 	switch {
 	case errors.As(err, &unparsed):
-		what := unparsed.Message
-		if what == "parse error" {
-			what = "syntax error"
-		}
-		if unparsed.Pos.Line == parse.EOF {
-			return syntaxError("%s: %s at the end of the file", name, what)
-		}
-		return syntaxError("%s:%d: %s near %q", name, unparsed.Pos.Line, what, excerpt(unparsed.Token))
+		failed := unparsable(name, unparsed)
+		failed.at = placeOf(source, unparsed)
+		return failed
 	case errors.As(err, &uncompiled):
 		return syntaxError("%s:%d: %s", name, uncompiled.Line, uncompiled.Message)
 	}
 	return syntaxError("%s: %w", name, err)
+}
+
+// unparsable is a source that the parser refuses.
+func unparsable(name string, err *parse.Error) *Error {
+	what := err.Message
+	if what == "parse error" {
+		what = "syntax error"
+	}
+	if err.Pos.Line == parse.EOF {
+		return syntaxError("%s: %s at the end of the file", name, what)
+	}
+	return syntaxError("%s:%d: %s near %q", name, err.Pos.Line, what, excerpt(err.Token))
 }
 
 func syntaxError(format string, args ...any) *Error {

@@ -174,11 +174,16 @@ func (r *Runner) sandboxed(
 	return results, err
 }
 
-// sandbox returns one that is free, or a new one. A panic of Setup is an error.
-func (r *Runner) sandbox(ctx context.Context) (s *sandbox, err error) {
+// sandbox returns one that is free, or a new one.
+func (r *Runner) sandbox(ctx context.Context) (*sandbox, error) {
 	if s, ok := r.sandboxes.Get().(*sandbox); ok {
 		return s, nil
 	}
+	return r.newSandbox(ctx)
+}
+
+// newSandbox returns a new one. A panic of Setup is an error.
+func (r *Runner) newSandbox(ctx context.Context) (s *sandbox, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = setupFailed(v)

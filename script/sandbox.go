@@ -79,16 +79,21 @@ type unit struct {
 
 // begin gives the state to a unit and returns its arguments as Lua values.
 func (s *sandbox) begin(u unit, encoded [][]byte) ([]lua.LValue, error) {
-	s.guard.ctx = &unitContext{u.ctx, u.ctx.Done(), &s.guard, u.meter.door()}
-	s.guard.meter, s.stop = u.meter, u.stop
+	s.take(u)
 	s.clock.began = time.Now()
-	s.L.SetContext(s.guard.ctx)
 	args, err := s.arguments(encoded)
 	if err != nil {
 		return nil, err
 	}
 	s.freshGlobals(u.program, args)
 	return args, nil
+}
+
+// take makes the bounds of a unit those of the state.
+func (s *sandbox) take(u unit) {
+	s.guard.ctx = &unitContext{u.ctx, u.ctx.Done(), &s.guard, u.meter.door()}
+	s.guard.meter, s.stop = u.meter, u.stop
+	s.L.SetContext(s.guard.ctx)
 }
 
 // end takes the state back, and reports whether another unit may have it.
@@ -124,12 +129,24 @@ func (s *sandbox) close() {
 // run runs the program of a unit and returns count results.
 func (s *sandbox) run(p *Program, args []lua.LValue, count int) (results Results, err error) {
 	th := s.thread(s.L)
-	th.G.CurrentThread = th
 	defer func() {
 		if v := recover(); v != nil {
 			results, err = nil, s.failure(th, v)
 		}
 	}()
+	if err := s.execute(th, p, args, count); err != nil {
+		return nil, err
+	}
+	if results, err = s.results(th, p.name); err != nil {
+		return nil, err
+	}
+	s.free(th)
+	return results, nil
+}
+
+// execute runs a program on a thread, where it leaves count results. It panics with what the program raises.
+func (s *sandbox) execute(th *lua.LState, p *Program, args []lua.LValue, count int) error {
+	th.G.CurrentThread = th
 	th.Push(th.NewFunctionFromProto(p.proto))
 	for _, arg := range args {
 		th.Push(arg)
@@ -139,14 +156,15 @@ func (s *sandbox) run(p *Program, args []lua.LValue, count int) (results Results
 		panic(s.panic)
 	}
 	if s.exit != nil {
-		return nil, s.exited()
+		return s.exited()
 	}
-	if results, err = s.results(th, p.name); err != nil {
-		return nil, err
-	}
+	return nil
+}
+
+// free takes back a thread that has done what it was taken for.
+func (s *sandbox) free(th *lua.LState) {
 	th.SetTop(0)
 	s.threads = append(s.threads, th)
-	return results, nil
 }
 
 // A unitContext is the context of a unit in its Lua state. Lua asks it before each instruction, so it answers Done without walking the

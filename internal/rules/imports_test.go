@@ -48,7 +48,7 @@ var users = map[string][]string{
 	"github.com/santhosh-tekuri/jsonschema/v6": {"config"},
 	"github.com/schollz/progressbar/v3":        {"internal/cli"},
 	"github.com/spf13/cobra":                   {"internal/cli"},
-	"github.com/spf13/pflag":                   {"internal/cli"},
+	"github.com/spf13/pflag":                   {}, // tests only
 	"github.com/tidwall/btree":                 {"driver/memstore"},
 	"go.opentelemetry.io/otel":                 {"storeotel", "internal/cli"}, // its SDK and exporters, too
 	"go.uber.org/goleak":                       {"storetest"},
