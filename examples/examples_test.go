@@ -3,6 +3,7 @@ package examples
 import (
 	"bytes"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +67,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	scripts = slices.DeleteFunc(scripts, isTest)
 	if len(scripts) != len(outputs) {
 		t.Errorf("%d scripts, %d of them with an expected output", len(scripts), len(outputs))
 	}
@@ -75,6 +77,17 @@ func TestScripts(t *testing.T) {
 				t.Errorf("got:\n%s\nwant:\n%s", got, outputs[name])
 			}
 		})
+	}
+}
+
+func isTest(script string) bool { return strings.HasSuffix(script, "_test.lua") }
+
+// TestTests runs the examples of tests, which all pass.
+func TestTests(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	code := cli.Main(t.Context(), []string{"test"}, strings.NewReader(""), &stdout, &stderr, nil)
+	if code != 0 || stderr.Len() > 0 || !strings.Contains(stdout.String(), "8 cases in 1 file: 8 passed") {
+		t.Errorf("exit %d, stdout %s, stderr %s", code, &stdout, &stderr)
 	}
 }
 

@@ -2,7 +2,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,10 +13,8 @@ import (
 func main() {
 	script.LimitArrays(1 << 17) // 2 MB for t[131072]=1, instead of gigabytes for larger keys
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second signal ends the process at once
 	process := &cli.Process{
 		Executable: os.Executable, Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}
-	os.Exit(process.Main(ctx))
+	os.Exit(process.Main())
 }

@@ -14,16 +14,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/luastore/store/internal/luaunit"
 	"github.com/luastore/store/storelua"
 )
 
 // annotationsHelp is the contract of the command: what it documents here, tests hold it to.
-const annotationsHelp = `Write definitions of the module store for the Lua language server (LuaLS), by which editors complete, explain and check the calls
-of scripts: VS Code with the extension "Lua" by sumneko, Neovim, JetBrains and others.
+const annotationsHelp = `Write definitions of the modules store and test for the Lua language server (LuaLS), by which editors complete, explain and check the
+calls of scripts: VS Code with the extension "Lua" by sumneko, Neovim, JetBrains and others.
 
 dir is the folder that you open in the editor, the current one unless given. It gets:
 
-  .luastore/store.lua  the definitions, brought up to date whenever the command runs
+  .luastore/store.lua  the definitions of the module store, brought up to date whenever the command runs
+  .luastore/test.lua   those of the module test, which luastore test gives to tests
   .luarc.json          the settings that name them; where it is there already it stays as it is, and the command says what to add
 
 Scripts run as before: require("store") is the module, not its definitions.
@@ -37,11 +39,8 @@ Exit codes:
 const annotationsExamples = `  luastore annotations
   luastore annotations scripts`
 
-// Names of files, below the folder that they are for.
-const (
-	libraryFolder   = ".luastore"
-	definitionsFile = "store.lua"
-)
+// libraryFolder holds the definitions, below the folder that they are for.
+const libraryFolder = ".luastore"
 
 // settingsFiles are those that LuaLS looks for. It reads the first that is there and none after it.
 var settingsFiles = []string{".luarc.json", ".luarc.jsonc"}
@@ -58,7 +57,7 @@ const settings = `{
 func (a *app) annotationsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:                   "annotations [dir]",
-		Short:                 "Write definitions of the module for editors",
+		Short:                 "Write definitions of the modules for editors",
 		Long:                  annotationsHelp,
 		Example:               annotationsExamples,
 		DisableFlagsInUseLine: true,
@@ -83,7 +82,12 @@ func (a *app) annotations(dir string) error {
 	if err := checkFolder(dir); err != nil {
 		return err
 	}
-	for _, step := range []func(dir string) (string, error){writeDefinitions, writeSettings} {
+	steps := []func(dir string) (string, error){
+		func(dir string) (string, error) { return writeDefinitions(dir, "store.lua", storelua.Annotations()) },
+		func(dir string) (string, error) { return writeDefinitions(dir, "test.lua", luaunit.Annotations()) },
+		writeSettings,
+	}
+	for _, step := range steps {
 		done, err := step(dir)
 		if err != nil {
 			return &failure{exitScript, err}
@@ -120,15 +124,15 @@ func shownPath(path string) string {
 	return filepath.ToSlash(path)
 }
 
-// writeDefinitions brings the definitions below dir up to date and says whether it had to.
-func writeDefinitions(dir string) (done string, err error) {
-	name := filepath.Join(dir, libraryFolder, definitionsFile)
-	if present, err := os.ReadFile(name); err == nil && string(present) == storelua.Annotations() {
+// writeDefinitions brings a file of definitions below dir up to date and says whether it had to.
+func writeDefinitions(dir, file, definitions string) (done string, err error) {
+	name := filepath.Join(dir, libraryFolder, file)
+	if present, err := os.ReadFile(name); err == nil && string(present) == definitions {
 		return shownPath(name) + " is up to date", nil
 	}
 	err = os.MkdirAll(filepath.Dir(name), 0o777)
 	if err == nil {
-		err = replaceFile(name, []byte(storelua.Annotations()))
+		err = replaceFile(name, []byte(definitions))
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot write %s: %w", shownPath(name), err)
@@ -252,7 +256,7 @@ func lookUp(v any, name string) (any, bool) {
 	return nil, false
 }
 
-// namesLibrary reports whether a path of the settings below dir is the folder of the definitions, or their file.
+// namesLibrary reports whether a path of the settings below dir is the folder of the definitions, or the file of the module store.
 func namesLibrary(dir string, path any) bool {
 	p, ok := path.(string)
 	if !ok {
@@ -264,5 +268,5 @@ func namesLibrary(dir string, path any) bool {
 	}
 	p, err := filepath.Abs(p)
 	library, err2 := filepath.Abs(filepath.Join(dir, libraryFolder))
-	return err == nil && err2 == nil && (p == library || p == filepath.Join(library, definitionsFile))
+	return err == nil && err2 == nil && (p == library || p == filepath.Join(library, "store.lua"))
 }

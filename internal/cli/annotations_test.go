@@ -49,8 +49,8 @@ func wantDone(t *testing.T, got outcome, stdout string) {
 
 func TestAnnotations_WritesDefinitionsAndSettings(t *testing.T) {
 	folder(t)
-	wantDone(t, luastore(t, "annotations"), "wrote .luastore/store.lua\nwrote .luarc.json\n")
-	if got := files(t); !slices.Equal(got, []string{".luarc.json", ".luastore/store.lua"}) {
+	wantDone(t, luastore(t, "annotations"), "wrote .luastore/store.lua\nwrote .luastore/test.lua\nwrote .luarc.json\n")
+	if got := files(t); !slices.Equal(got, []string{".luarc.json", ".luastore/store.lua", ".luastore/test.lua"}) {
 		t.Errorf("files %v", got)
 	}
 	if content(t, ".luastore/store.lua") != storelua.Annotations() {
@@ -70,10 +70,10 @@ func TestAnnotations_WritesDefinitionsAndSettings(t *testing.T) {
 
 func TestAnnotations_InAnotherFolder(t *testing.T) {
 	folder(t, "my scripts/a.lua", "")
-	const done = "wrote my scripts/.luastore/store.lua\nwrote my scripts/.luarc.json\n"
+	const done = "wrote my scripts/.luastore/store.lua\nwrote my scripts/.luastore/test.lua\nwrote my scripts/.luarc.json\n"
 	wantDone(t, luastore(t, "annotations", "my scripts/"), done)
 	wantDone(t, luastore(t, "annotations", "my scripts"),
-		"my scripts/.luastore/store.lua is up to date\nmy scripts/.luarc.json names .luastore already\n")
+		"my scripts/.luastore/store.lua is up to date\nmy scripts/.luastore/test.lua is up to date\nmy scripts/.luarc.json names .luastore already\n")
 }
 
 func TestAnnotations_SecondRun_ChangesNothing(t *testing.T) {
@@ -87,7 +87,7 @@ func TestAnnotations_SecondRun_ChangesNothing(t *testing.T) {
 		}
 		before[name] = info
 	}
-	wantDone(t, luastore(t, "annotations"), ".luastore/store.lua is up to date\n.luarc.json names .luastore already\n")
+	wantDone(t, luastore(t, "annotations"), ".luastore/store.lua is up to date\n.luastore/test.lua is up to date\n.luarc.json names .luastore already\n")
 	for name, was := range before {
 		is, err := os.Stat(name)
 		if err != nil || !os.SameFile(was, is) || !was.ModTime().Equal(is.ModTime()) {
@@ -98,11 +98,11 @@ func TestAnnotations_SecondRun_ChangesNothing(t *testing.T) {
 
 func TestAnnotations_OldDefinitions_AreBroughtUpToDate(t *testing.T) {
 	folder(t, ".luastore/store.lua", "---@meta store\n", ".luastore/other.lua", "---@meta other\n")
-	wantDone(t, luastore(t, "annotations"), "wrote .luastore/store.lua\nwrote .luarc.json\n")
+	wantDone(t, luastore(t, "annotations"), "wrote .luastore/store.lua\nwrote .luastore/test.lua\nwrote .luarc.json\n")
 	if content(t, ".luastore/store.lua") != storelua.Annotations() || content(t, ".luastore/other.lua") != "---@meta other\n" {
 		t.Error("the definitions are old, or another file was changed")
 	}
-	if got := files(t); len(got) != 3 {
+	if got := files(t); len(got) != 4 {
 		t.Errorf("files are left over: %v", got)
 	}
 }
@@ -150,11 +150,11 @@ func TestAnnotations_SettingsOfTheUser_StayAsTheyAre(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, file := range []string{".luarc.json", ".luarc.jsonc"} {
 				folder(t, file, c.settings)
-				wantDone(t, luastore(t, "annotations"), "wrote .luastore/store.lua\n"+file+c.says)
+				wantDone(t, luastore(t, "annotations"), "wrote .luastore/store.lua\nwrote .luastore/test.lua\n"+file+c.says)
 				if got := content(t, file); got != c.settings {
 					t.Errorf("the settings of the user are now %s", got)
 				}
-				if got := files(t); !slices.Equal(got, []string{file, ".luastore/store.lua"}) {
+				if got := files(t); !slices.Equal(got, []string{file, ".luastore/store.lua", ".luastore/test.lua"}) {
 					t.Errorf("files %v", got)
 				}
 			}
@@ -171,7 +171,7 @@ func TestAnnotations_Advice_Works(t *testing.T) {
 		if err := os.WriteFile(".luarc.json", []byte(after), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		wantDone(t, luastore(t, "annotations"), ".luastore/store.lua is up to date\n.luarc.json names .luastore already\n")
+		wantDone(t, luastore(t, "annotations"), ".luastore/store.lua is up to date\n.luastore/test.lua is up to date\n.luarc.json names .luastore already\n")
 	}
 }
 

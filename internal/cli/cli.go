@@ -15,9 +15,9 @@ import (
 // Exit codes.
 const (
 	exitDone   = 0
-	exitScript = 1 // the script failed, was stopped, or could not write its output
+	exitScript = 1 // the script failed, what was asked for is not there, the command was stopped, or could not write its output
 	exitUsage  = 2 // the command line is wrong
-	exitConfig = 3 // a store is configured wrongly, or failed to close
+	exitConfig = 3 // the configuration is wrong, or a store is unknown, denied or out of reach, or failed to close
 )
 
 // A failure is an error with the exit code that it leads to. A nil err is a failure that has been told already, or that nobody
@@ -55,6 +55,7 @@ type app struct {
 	env            []string
 	process        *Process // nil where the command is one of several things that the process does
 	isolated       bool     // the process is limited already, as --isolate asks
+	signals        signals
 }
 
 // Main runs the command with its arguments, without the name of the program, and returns its exit code. When ctx ends, so does
@@ -109,12 +110,24 @@ and run it:
 
   luastore run hello.lua
 
-Stores are in memory unless you say where they are:
+Stores are in memory unless you say where they are, each time or in a file luastore.yaml:
 
   luastore run --store demo=sqlite:demo.db hello.lua
-  luastore run --store demo=redis://localhost:6379 hello.lua
 
-All there is to know about it: luastore run --help
+Then look at what is there, and try things out:
+
+  luastore kv ls --store demo=sqlite:demo.db demo
+  luastore repl --store demo=sqlite:demo.db
+
+The commands, each with its own --help:
+
+  luastore run          run a script
+  luastore repl         type Lua, line by line
+  luastore kv           look at entries, change them, export and import them
+  luastore test         run the tests of your scripts
+  luastore check        see that the configuration is right and every store answers
+  luastore annotations  let your editor know the module store
+  luastore completion   let your shell complete all of this
 `
 
 // root returns the command with everything below it.
@@ -134,8 +147,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetVersionTemplate("luastore {{.Version}}\n")
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.runCommand(), a.annotationsCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.replCommand(), a.kvCommand(), a.testCommand(), a.checkCommand(), a.annotationsCommand(), a.versionCommand())
 	return root
 }
 

@@ -12,11 +12,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/luastore/store/internal/redistest"
 	"github.com/luastore/store/script"
 )
-
-func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
 
 // An outcome is what a person sees of one call.
 type outcome struct {
@@ -78,8 +75,14 @@ func TestMain_Alone_TellsWhatToDoFirst(t *testing.T) {
 		}
 	}
 	folder(t, "hello.lua", hello.String())
-	if got := luastore(t, "run", "hello.lua"); got.code != 0 || got.stdout != "hello\n" {
-		t.Errorf("hello.lua: got %+v", got)
+	want := map[string]string{"run": "hello\n", "kv": "greeting:en\n", "repl": ""}
+	for line := range strings.Lines(got.stdout) {
+		command, found := strings.CutPrefix(line, "  luastore ")
+		if args := strings.Fields(command); found && !strings.Contains(command, "   ") && !strings.HasPrefix(command, "annotations  ") && !strings.HasPrefix(command, "completion  ") {
+			if got := luastore(t, args...); got.code != 0 || got.stdout != want[args[0]] {
+				t.Errorf("%v: got %+v", args, got)
+			}
+		}
 	}
 }
 
@@ -202,7 +205,7 @@ func TestRun_Failures(t *testing.T) {
 		{[]string{"broken.lua"}, "", "broken.lua:1: syntax.lua:2: syntax error near \"=\"\nstack traceback:\n\t[Go]: in function 'require'\n\tbroken.lua:1: in main chunk\n"},
 		{[]string{"--timeout", "50ms", "loop.lua"}, "", "script stopped: deadline of 50ms passed\nstack traceback:\n\tloop.lua:1: in main chunk\n"},
 		{[]string{"missing.lua"}, "", "missing.lua:1: module \"none\" not found: no file none.lua or none/init.lua\nstack traceback:\n\t[Go]: in function 'require'\n\tmissing.lua:1: in main chunk\n"},
-		{[]string{"--store", "b=mem:", "store.lua"}, "", "store.lua:2: store not found: \"a\"\nstack traceback:\n\t[Go]: in function 'error'\n\tstore.lua:2: in main chunk\n"},
+		{[]string{"--store", "b=mem:", "store.lua"}, "", "store.lua:2: store not found: \"a\"\n(there is no store \"a\": the only one is b)\nstack traceback:\n\t[Go]: in function 'error'\n\tstore.lua:2: in main chunk\n"},
 	} {
 		got := luastore(t, append([]string{"run"}, c.args...)...)
 		if got.code != 1 || got.stdout != c.stdout || got.stderr != "luastore: "+c.stderr {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/luastore/store"
+	"github.com/luastore/store/config"
 	"github.com/luastore/store/script"
 )
 
@@ -30,7 +31,9 @@ The script reaches its stores by require("store") and has the safe libraries of 
 require("lib.cart") loads lib/cart.lua from the folder of the script. Arguments after the script are its own: "..." and the table arg. A
 script named - is read from standard input. What the script returns is ignored.
 
-Without --store every store id is kept in memory and gone at exit. With --store only the ids that are named exist. URLs:
+Stores, access rules and limits come from the file --config, or else from luastore.yaml if it is there; --store names stores besides,
+and wins over one of the same id there. Without any of these every store id is kept in memory and gone at exit; else only the ids that
+are named exist. URLs:
 
   mem:                             memory; mem:?max_entries=1000&on_full=evict has bounds
   pebble:path                      a folder of this machine, for one process at a time
@@ -49,13 +52,17 @@ A script that needs more than --memory is stopped. --isolate, on Linux, runs it 
 system besides keeps to little more memory than that and, with a --timeout, to one second more of processor time: what a script does to
 its own process harms no other. What it writes to its stores is not limited.
 
+Flags win over what the configuration says of timeout, memory, grants and metrics. --metrics serves what happens to the stores, for
+Prometheus, at http://ADDRESS/metrics while the script runs. SIGHUP reads the configuration again: what runs goes on undisturbed, and
+where the new one is wrong the old one holds on.
+
 Exit codes:
 
   0  done
   1  the script failed: a syntax error, an error that it raised (also because a store could not be reached), the timeout, too much
      memory, an interrupt; os.exit has the code that the script gives it
   2  the command line is wrong, or the script cannot be read
-  3  the URL of a store is wrong, a store failed to close, or the system forbids the limits of --isolate
+  3  the configuration or the URL of a store is wrong, a store failed to close, or the system forbids the limits of --isolate
 
 Ctrl-C and SIGTERM stop the script and release its stores; a second one ends the program on the spot. Neither they nor --timeout end a call
 that --allow has given and that waits, such as io.read or os.execute; with --isolate the process is killed then, six seconds later.`
@@ -68,18 +75,20 @@ const runExamples = `  luastore run hello.lua
 
 // runOptions are the flags of run.
 type runOptions struct {
-	stores  []string
-	timeout time.Duration
+	storeFlags
+	timeout time.Duration // 0: not asked for
 	isolate bool
 	memory  size // 0: not asked for
 	allow   grants
+	metrics string
+	output  int64 // of the configuration; 0: no bound
 }
 
 // runCommand is luastore run.
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:                   "run [--store id=url]... [--timeout duration] [--memory size] [--allow list] [--isolate] script.lua [argument...]",
+		Use:                   "run [--store id=url]... [--config file] [flags] script.lua [argument...]",
 		Short:                 "Run a Lua script",
 		Long:                  runHelp,
 		Example:               runExamples,
@@ -90,16 +99,23 @@ func (a *app) runCommand() *cobra.Command {
 			}
 			return nil
 		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+			return []cobra.Completion{"lua"}, cobra.ShellCompDirectiveFilterFileExt
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.run(cmd.Context(), o, args[0], args[1:])
 		},
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // flags after the script are for the script
-	flags.StringArrayVar(&o.stores, "store", nil, "open the store `id=url`; may be given several times")
+	o.add(cmd)
 	flags.DurationVar(&o.timeout, "timeout", 0, "stop the script after this `duration`, such as 30s or 5m (default: none)")
 	flags.BoolVar(&o.isolate, "isolate", false, "run the script in a process of its own, with limits (Linux)")
 	flags.Var(&o.memory, "memory", "stop the script when it needs more than this `size`, such as 1GB (default: none, with --isolate 512MB)")
+	flags.StringVar(&o.metrics, "metrics", "", "serve metrics for Prometheus at this `address`, such as :9090 (default: none)")
 	flags.Var(&o.allow, "allow", "give the script what is not safe: a `list` of io, os, load, debug, such as io,os")
 	return cmd
 }
@@ -110,62 +126,49 @@ func (a *app) run(ctx context.Context, o runOptions, name string, args []string)
 	if o.timeout < 0 {
 		return usageError("--timeout %v: want a duration above zero, or leave it out for none", o.timeout)
 	}
-	if o.isolate && !a.isolated {
-		return a.isolate(ctx, o)
-	}
-	reg, err := a.registry(o.stores)
+	loaded, err := a.loadConfig(o.storeFlags)
 	if err != nil {
 		return err
+	}
+	o.complete(loaded)
+	if o.isolate && !a.isolated {
+		return a.isolate(ctx, o)
 	}
 	program, root, err := a.load(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	runner := script.New(reg, &script.Options{
-		Timeout:     orNone(o.timeout),
-		Memory:      orUnbounded(o.heap()),
-		Output:      -1,
-		Grants:      o.allow,
-		Stdout:      a.stdout,
-		Modules:     root.FS(),
-		ModulesName: filepath.ToSlash(root.Name()),
+	return a.withStores(ctx, o.storeFlags, o.metrics, func(s *stores) error {
+		options := o.script()
+		options.Stdout, options.Modules, options.ModulesName = a.stdout, root.FS(), filepath.ToSlash(root.Name())
+		values := make([]any, len(args))
+		for i, arg := range args {
+			values[i] = arg
+		}
+		return a.scriptFailure(s, script.New(s.reg, options).Exec(ctx, program, values...))
 	})
-	values := make([]any, len(args))
-	for i, arg := range args {
-		values[i] = arg
-	}
-	failed := a.scriptFailure(runner.Exec(ctx, program, values...))
-	if err := closeStores(ctx, reg); err != nil && failed == nil {
-		return configError("close the stores: %w", err)
-	}
-	return failed
 }
 
-// orNone returns the timeout as package script takes it.
-func orNone(timeout time.Duration) time.Duration {
-	if timeout == 0 {
-		return -1
+// complete takes from the configuration what no flag says.
+func (o *runOptions) complete(c *config.Config) {
+	o.timeout = cmp.Or(o.timeout, c.Runner.Timeout)
+	o.memory = cmp.Or(o.memory, size(c.Runner.Memory))
+	o.metrics = cmp.Or(o.metrics, c.Telemetry.Metrics)
+	o.output = c.Runner.Output
+	if len(o.allow) == 0 {
+		o.allow = c.Runner.Allow
 	}
-	return timeout
 }
 
-// orUnbounded returns a size as package script takes it.
-func orUnbounded(s size) int64 {
-	if s == 0 {
-		return -1
+// script returns the options as package script takes them.
+func (o *runOptions) script() *script.Options {
+	return &script.Options{
+		Timeout: cmp.Or(o.timeout, -1),
+		Memory:  cmp.Or(int64(o.heap()), -1),
+		Output:  cmp.Or(o.output, -1),
+		Grants:  o.allow,
 	}
-	return int64(s)
-}
-
-// closeTimeout bounds the time to close stores after a script. Its unit has ended, so that nothing is in use any more.
-const closeTimeout = 5 * time.Second
-
-// closeStores closes the stores also when ctx has ended: an interrupt must not cut off what closing has to finish.
-func closeStores(ctx context.Context, reg *store.Registry) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancel()
-	return reg.Close(ctx)
 }
 
 // load reads and compiles the script and opens the folder of its modules, which the caller closes.
@@ -180,7 +183,7 @@ func (a *app) load(ctx context.Context, name string) (*script.Program, *os.Root,
 	}
 	program, err := script.Compile(shown, string(source))
 	if err != nil {
-		return nil, nil, a.scriptFailure(err)
+		return nil, nil, a.scriptFailure(nil, err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -237,8 +240,8 @@ func cannotRead(name string, err error) error {
 	return usageError("cannot read script %s: %w", name, err)
 }
 
-// scriptFailure tells a person why a script failed.
-func (a *app) scriptFailure(err error) error {
+// scriptFailure tells a person why a script failed that had these stores, if it had any yet.
+func (a *app) scriptFailure(s *stores, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -254,6 +257,9 @@ func (a *app) scriptFailure(err error) error {
 		text += shown(failed)
 		if failed.Missing != "" {
 			text += fmt.Sprintf("\n(the script looks for what scripts do not have; --allow %s gives it to one that you trust)", failed.Missing)
+		}
+		if s != nil {
+			text += s.missed()
 		}
 		for _, more := range []string{failed.Traceback, failed.GoStack} {
 			if more != "" {

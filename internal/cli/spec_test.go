@@ -78,12 +78,12 @@ func TestSpec_ExamplesAfterAnotherScript(t *testing.T) {
 		t.Run(e.file, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			a := &app{stdout: &stdout, stderr: &stderr}
-			reg, err := a.registry(nil)
+			opened, err := a.openStores(storeFlags{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer func() {
-				if err := closeStores(t.Context(), reg); err != nil {
+				if err := opened.close(t.Context()); err != nil {
 					t.Error(err)
 				}
 			}()
@@ -92,7 +92,7 @@ func TestSpec_ExamplesAfterAnotherScript(t *testing.T) {
 				t.Fatal(err)
 			}
 			root.Close()
-			runner := script.New(reg, &script.Options{Stdout: &stdout})
+			runner := script.New(opened.reg, &script.Options{Stdout: &stdout})
 			for _, p := range []*script.Program{e.compile(t, e.seed), example, e.compile(t, e.after)} {
 				if err := runner.Exec(t.Context(), p); err != nil {
 					t.Fatal(err)

@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A partState says how far an export to a file has come. It is kept beside the file, so that the export can go on from there.
+type partState struct {
+	Store      string    `json:"store"`
+	Prefix     string    `json:"prefix"`
+	At         time.Time `json:"at"`         // when the export began
+	Cursor     string    `json:"cursor"`     // of the next page
+	Bytes      int64     `json:"bytes"`      // of the file that are settled
+	Entries    int64     `json:"entries"`    // in them
+	Unreadable int64     `json:"unreadable"` // left out before them
+}
+
+// A part is a file that is being exported to: under another name until it is whole, with its state beside it.
+type part struct {
+	path  string // of the file when it is whole
+	file  *os.File
+	state partState
+	wrote int64     // bytes of the file
+	saved time.Time // when the state was saved last
+}
+
+// Ends of the names of what is not whole, and of its state.
+const (
+	partSuffix  = ".part"
+	stateSuffix = ".part.state"
+)
+
+func (p *part) partPath() string  { return p.path + partSuffix }
+func (p *part) statePath() string { return p.path + stateSuffix }
+
+// saveEvery is how often the state is saved at most: the file is synced before, which takes time.
+const saveEvery = time.Second
+
+// openPart opens the file of an export, of which fresh is the state at its beginning. It goes on with an export that was begun
+// and not ended, unless restart says not to; then and where there is none, Cursor is "". An export of something else is not touched.
+func openPart(path string, fresh partState, restart bool) (*part, error) {
+	p := &part{path: path, state: fresh}
+	if !restart {
+		begun, err := p.load()
+		if err != nil {
+			return nil, err
+		}
+		if begun != nil && (begun.Store != fresh.Store || begun.Prefix != fresh.Prefix) {
+			return nil, usageError("%s holds an export of store %q with prefix %q that was not ended: end that one, or give --restart to begin anew",
+				p.partPath(), begun.Store, begun.Prefix)
+		}
+		if begun != nil {
+			p.state = *begun
+		}
+	}
+	file, err := os.OpenFile(p.partPath(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, usageError("-o %s: %w", path, err)
+	}
+	p.file = file
+	if info, err := file.Stat(); err != nil || info.Size() < p.state.Bytes {
+		p.state = fresh // what the state tells of is not there
+	}
+	if err := p.rewind(); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// load returns the state of an export that was not ended, nil where there is none.
+func (p *part) load() (*partState, error) {
+	text, err := os.ReadFile(p.statePath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var begun partState
+	if err == nil {
+		err = json.Unmarshal(text, &begun)
+	}
+	if err != nil {
+		return nil, usageError("cannot go on with the export in %s: %w: give --restart to begin anew", p.partPath(), err)
+	}
+	return &begun, nil
+}
+
+// rewind cuts the file to what the state tells of. A state that was saved goes first where nothing is left that it tells of.
+func (p *part) rewind() error {
+	p.wrote = p.state.Bytes
+	if p.state.Cursor == "" {
+		if err := p.forget(); err != nil {
+			return err
+		}
+	}
+	if err := p.file.Truncate(p.wrote); err != nil {
+		return err
+	}
+	_, err := p.file.Seek(p.wrote, io.SeekStart)
+	return err
+}
+
+// forget removes the state that was saved, if there is one.
+func (p *part) forget() error {
+	if err := os.Remove(p.statePath()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Write writes to the file.
+func (p *part) Write(b []byte) (int, error) {
+	n, err := p.file.Write(b)
+	p.wrote += int64(n)
+	return n, err
+}
+
+// reach tells that everything up to a cursor was written, and saves the state now and then.
+func (p *part) reach(cursor string, entries, unreadable int64) error {
+	p.state.Cursor, p.state.Bytes, p.state.Entries, p.state.Unreadable = cursor, p.wrote, entries, unreadable
+	if time.Since(p.saved) < saveEvery {
+		return nil
+	}
+	return p.save()
+}
+
+// save makes what was reached last survive this process and a loss of power.
+func (p *part) save() error {
+	if err := p.file.Sync(); err != nil {
+		return err
+	}
+	text, err := json.Marshal(p.state)
+	if err != nil {
+		return err
+	}
+	if err := writeSynced(p.statePath()+".new", text); err != nil {
+		return err
+	}
+	p.saved = time.Now()
+	return os.Rename(p.statePath()+".new", p.statePath())
+}
+
+// writeSynced writes a file that is on the disk when it returns.
+func writeSynced(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// stop ends an export that is not whole, for another to go on with.
+func (p *part) stop() error {
+	var err error
+	if p.state.Cursor != "" {
+		err = p.save()
+	}
+	return errors.Join(err, p.file.Close())
+}
+
+// done gives the file its name.
+func (p *part) done() error {
+	if err := errors.Join(p.file.Sync(), p.file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(p.partPath(), p.path); err != nil {
+		return err
+	}
+	syncFolder(filepath.Dir(p.path))
+	return p.forget()
+}
+
+// syncFolder makes a new name in a folder survive a loss of power, on the systems that can.
+func syncFolder(path string) {
+	if folder, err := os.Open(path); err == nil {
+		_ = folder.Sync()
+		_ = folder.Close()
+	}
+}
