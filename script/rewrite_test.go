@@ -101,7 +101,7 @@ func (g grammar) program() string {
 			b.WriteString(g.pick("t, t.x = u, 9 ", "t.x, t = 9, u ", "t, u = u, t ", "t[1], t, u = t[2], u, t "))
 		}
 		if g.IntN(4) == 0 {
-			b.WriteString("v = " + g.constructor() + " for i = 1, 160 do H = H .. tostring(v[i]) end ")
+			b.WriteString("v = " + g.constructor() + " for i = 1, 160 do H = H .. (type(v[i]) == 'table' and 'table' or tostring(v[i])) end ")
 			b.WriteString("for _, w in ipairs{'k', 'l'} do H = H .. (type(v[w]) == 'table' and 'table' or tostring(v[w])) end ")
 		}
 	}

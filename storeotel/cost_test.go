@@ -15,15 +15,15 @@ import (
 	"github.com/luastore/store/storeotel"
 )
 
-// A reading is one call of Handle.Get, in three ways: as it is, with telemetry, and what the instruments and the clock that telemetry
+// A cost is of one call of a Handle, in three ways: as it is, with telemetry, and what the instruments and the clock that telemetry
 // needs cost alone.
-type reading struct {
+type cost struct {
 	name                  string
 	plain, observed, bare func()
 }
 
-// readings returns a hit, a miss, and a call that is refused.
-func readings(t testing.TB) []reading {
+// costs returns a hit, a miss, a read that is refused, and a write.
+func costs(t testing.TB) []cost {
 	t.Helper()
 	ctx := t.Context()
 	telemetry, err := storeotel.New(&storeotel.Options{MeterProvider: newProvider()})
@@ -31,10 +31,12 @@ func readings(t testing.TB) []reading {
 	plain, observed := openStore(t, nil), openStore(t, telemetry.Observe)
 	b := newBareInstruments(t, newProvider().Meter("bare"))
 	get := func(h *store.Handle, key string) func() { return func() { _, _ = h.Get(ctx, key) } }
-	return []reading{
+	set := func(h *store.Handle) func() { return func() { _ = h.Set(ctx, "a:set", numberOf(1), 0) } }
+	return []cost{
 		{"hit", get(plain, "a:hit"), get(observed, "a:hit"), func() { b.hit(ctx) }},
 		{"miss", get(plain, "a:miss"), get(observed, "a:miss"), func() { b.miss(ctx) }},
 		{"denied", get(plain, "a:denied"), get(observed, "a:denied"), func() { b.failed(ctx) }},
+		{"set", set(plain), set(observed), func() { b.set(ctx) }},
 	}
 }
 
@@ -64,7 +66,7 @@ func openStore(t testing.TB, observe func(context.Context, store.Event)) *store.
 	return h
 }
 
-// bareInstruments record what telemetry records of one read, as directly as it can be done, and read the clock as often as a registry
+// bareInstruments record what telemetry records of one operation, as directly as it can be done, and read the clock as often as a registry
 // with an observer does.
 type bareInstruments struct {
 	duration        metric.Float64Histogram
@@ -111,6 +113,13 @@ func (b *bareInstruments) miss(ctx context.Context) {
 	b.lookups.Add(ctx, 1, b.missed...)
 }
 
+// set is what telemetry records of a write; its attributes are as many as those of a hit without the lookup.
+func (b *bareInstruments) set(ctx context.Context) {
+	begin := time.Now()
+	b.duration.Record(ctx, time.Since(begin).Seconds(), b.done...)
+	b.io.Record(ctx, 1, b.read...)
+}
+
 func (b *bareInstruments) failed(ctx context.Context) {
 	begin := time.Now()
 	b.duration.Record(ctx, time.Since(begin).Seconds(), b.denied...)
@@ -118,7 +127,7 @@ func (b *bareInstruments) failed(ctx context.Context) {
 }
 
 func TestTelemetry_AllocatesNoMoreThanTheInstruments(t *testing.T) {
-	for _, r := range readings(t) {
+	for _, r := range costs(t) {
 		observed, plain := testing.AllocsPerRun(200, r.observed), testing.AllocsPerRun(200, r.plain)
 		if bare := testing.AllocsPerRun(200, r.bare); observed-plain > bare {
 			t.Errorf("%s: %v allocations with telemetry and %v without, the instruments alone make %v", r.name, observed, plain, bare)
@@ -126,10 +135,10 @@ func TestTelemetry_AllocatesNoMoreThanTheInstruments(t *testing.T) {
 	}
 }
 
-// BenchmarkTelemetry reports what telemetry adds to one read, how that compares with the bare instruments and clock, and what they
+// BenchmarkTelemetry reports what telemetry adds to one call, how that compares with the bare instruments and clock, and what they
 // take: in turns, of which the median ratio counts, as a noisy machine slows all of one turn alike.
 func BenchmarkTelemetry(b *testing.B) {
-	for _, r := range readings(b) {
+	for _, r := range costs(b) {
 		b.Run(r.name, func(b *testing.B) {
 			const turns, calls = 200, 2000
 			for b.Loop() {
@@ -150,7 +159,7 @@ func BenchmarkTelemetry(b *testing.B) {
 
 // BenchmarkTelemetry_Together is the hit of BenchmarkTelemetry by as many callers as there are processors.
 func BenchmarkTelemetry_Together(b *testing.B) {
-	r := readings(b)[0]
+	r := costs(b)[0]
 	for _, c := range []struct {
 		name string
 		f    func()

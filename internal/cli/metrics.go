@@ -26,7 +26,7 @@ import (
 const metricsPath = "/metrics"
 
 // startMetrics serves at an address what happens to stores, for Prometheus, until stop is called, and tells on stderr where. The stores
-// must be given observe. What stop returns is a failure to serve that came before it; it takes half a second at most, whether ctx has
+// must be given observe. What stop returns is a failure to serve that came before it; it takes a fifth of a second at most, whether ctx has
 // ended or not, and leaves nothing running.
 func (a *app) startMetrics(address string) (observe func(context.Context, store.Event), stop func(ctx context.Context) error, err error) {
 	if err := checkAddress(address); err != nil {
@@ -129,7 +129,7 @@ func metricsHandler(registry *prometheus.Registry) http.Handler {
 }
 
 // metricsGrace is how long a scrape may take to end once the command ends.
-const metricsGrace = 500 * time.Millisecond
+const metricsGrace = 200 * time.Millisecond
 
 // stop ends the server, and the connections that are idle at once.
 func (s *metricsServer) stop(ctx context.Context) error {

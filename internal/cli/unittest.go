@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,7 +107,9 @@ func (a *app) test(ctx context.Context, o testOptions, paths []string) error {
 	if err != nil {
 		return err
 	}
-	report, err := newJUnit(o.junit, a.stdout)
+	printing, stop := lingering(ctx)
+	defer stop()
+	report, err := newJUnit(o.junit, &untilDone{ctx: printing, w: a.stdout})
 	if err != nil {
 		return err
 	}
@@ -116,16 +119,10 @@ func (a *app) test(ctx context.Context, o testOptions, paths []string) error {
 	}
 	t := &testRun{
 		runner: luaunit.New(options), only: o.run, keep: o.junit != "",
-		show: newTestPrinter(out, a.colours(out), o.verbose, files), start: time.Now(),
+		show: newTestPrinter(&untilDone{ctx: printing, w: out}, a.colours(out), o.verbose, files), start: time.Now(),
 	}
-	if err := t.files(ctx, files); err != nil {
-		return a.testStopped(err)
-	}
-	if err := t.finish(); err != nil {
-		return a.testStopped(err)
-	}
-	if err := report.write(t.done, t.start); err != nil {
-		return a.testStopped(err)
+	if err := t.all(ctx, files, report); err != nil {
+		return a.testStopped(ctx, t, err)
 	}
 	if t.total.failed+t.total.unusable > 0 {
 		return &failure{exitScript, nil} // each is told already
@@ -133,10 +130,24 @@ func (a *app) test(ctx context.Context, o testOptions, paths []string) error {
 	return nil
 }
 
+// lastWords is how long whoever reads the output has, after an interrupt, to take what was to be shown.
+const lastWords = 300 * time.Millisecond
+
+// lingering returns a context for the output: it ends a little later than ctx, or when stop is called.
+func lingering(ctx context.Context) (_ context.Context, stop func()) {
+	longer, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	unwatch := context.AfterFunc(ctx, func() {
+		time.AfterFunc(lastWords, func() { end(context.Cause(ctx)) })
+	})
+	return longer, func() { unwatch(); end(nil) }
+}
+
 // testStopped is the end of a run that could not go on. Whoever read the output may have gone, which is nothing to complain about.
-func (a *app) testStopped(err error) error {
+func (a *app) testStopped(ctx context.Context, t *testRun, err error) error {
 	var told *failure
 	switch {
+	case ctx.Err() != nil:
+		return &failure{exitScript, fmt.Errorf("tests stopped: %w; %s had run", context.Cause(ctx), plural(t.total.cases(), "case"))}
 	case closedOutput(err):
 		return &failure{exitScript, nil}
 	case errors.As(err, &told):
@@ -152,9 +163,10 @@ func (a *app) testSettings(o testOptions) (*luaunit.Options, error) {
 	if err != nil || path == "" {
 		return settings, err
 	}
-	c, err := config.Load(path, openOrPlaceholder, &config.Options{LookupEnv: a.lookupOrPlaceholder})
+	env := testEnv{set: a.lookupEnv}
+	c, err := config.Load(path, openOrPlaceholder, &config.Options{LookupEnv: env.lookup})
 	if err != nil {
-		return nil, configError("%w", err)
+		return nil, configError("%w%s", err, env.told())
 	}
 	settings.Stores = map[string]store.Definition{}
 	maps.Copy(settings.Stores, c.Stores)
@@ -170,12 +182,30 @@ func (a *app) testSettings(o testOptions) (*luaunit.Options, error) {
 // placeholder stands for a variable of the environment that is not set: a host, a port, a number, or a password as good as any.
 const placeholder = "1"
 
-// lookupOrPlaceholder returns a variable of the environment. Tests connect to nothing, so that one that is not set does no harm.
-func (a *app) lookupOrPlaceholder(name string) (string, bool) {
-	if v, ok := a.lookupEnv(name); ok {
+// A testEnv is the environment as a configuration of tests sees it. Tests connect to nothing, so that a variable that is not set does
+// no harm in most places.
+type testEnv struct {
+	set   func(name string) (string, bool)
+	unset []string // what was asked for and is not there
+}
+
+// lookup returns a variable, or what stands for it.
+func (e *testEnv) lookup(name string) (string, bool) {
+	if v, ok := e.set(name); ok {
 		return v, true
 	}
+	if !slices.Contains(e.unset, name) {
+		e.unset = append(e.unset, name)
+	}
 	return placeholder, true
+}
+
+// told says, behind a mistake of the configuration, what may have led to it.
+func (e *testEnv) told() string {
+	if len(e.unset) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\n(not set in the environment, so that %s stood for each: %s)", placeholder, strings.Join(e.unset, ", "))
 }
 
 // openOrPlaceholder is [all.Opener] that takes a placeholder for a URL too.
@@ -228,6 +258,17 @@ func (n *tally) add(r luaunit.Result) {
 	}
 }
 
+// all runs all files, and shows and reports what became of them.
+func (t *testRun) all(ctx context.Context, files []testFile, report junit) error {
+	if err := t.files(ctx, files); err != nil {
+		return err
+	}
+	if err := t.finish(); err != nil {
+		return err
+	}
+	return report.write(t.done, t.start)
+}
+
 // files runs all files and shows each when it has ended. When ctx ends it shows what was done until then.
 func (t *testRun) files(ctx context.Context, files []testFile) error {
 	for _, f := range files {
@@ -239,7 +280,7 @@ func (t *testRun) files(ctx context.Context, files []testFile) error {
 			return err
 		}
 		if ctx.Err() != nil {
-			return &failure{exitScript, fmt.Errorf("tests stopped: %w; %s had run", context.Cause(ctx), plural(t.total.cases(), "case"))}
+			return context.Cause(ctx)
 		}
 	}
 	return nil

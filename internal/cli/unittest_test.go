@@ -214,6 +214,35 @@ func TestTest_WhenTheOutputFails_SaysSoUnlessItsReaderHasGone(t *testing.T) {
 	}
 }
 
+// Whoever reads the output may have stopped to, as a pager does.
+func TestTest_WhoseOutputNobodyTakes_EndsWithItsContext(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	folder(t, "x_test.lua", `require("test").case("x", function() end)`)
+	for _, args := range [][]string{{"test"}, {"test", "--junit", "-"}} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		stuck := stuckWriter{make(chan struct{}), make(chan struct{})}
+		var stderr bytes.Buffer
+		ended := make(chan int)
+		go func() { ended <- Main(ctx, args, nil, stuck, &stderr, nil) }()
+		<-stuck.began
+		cancel(errors.New("interrupt signal received"))
+		if code := <-ended; code != 1 || !strings.HasSuffix(stderr.String(), "luastore: tests stopped: interrupt signal received; 1 case had run\n") {
+			t.Errorf("%v: got %d %s", args, code, &stderr)
+		}
+		close(stuck.release)
+	}
+}
+
+func TestTest_OfWhatAFailedCasePrints_ShowsTheEnd(t *testing.T) {
+	folder(t, "x_test.lua", `require("test").case("x", function() for i = 1, 1000 do print("line", i) end error("boom") end)`)
+	got := luastore(t, "test")
+	got.expect(t, 1, "        printed:\n          ... 950 lines before these; -v shows all\n          line\t951\n", "          line\t1000\n")
+	if lines := strings.Count(got.stdout, "line\t"); lines != maxPrinted {
+		t.Errorf("%d lines are shown, want %d", lines, maxPrinted)
+	}
+	luastore(t, "test", "-v").expect(t, 1, "        printed:\n          line\t1\n", "          line\t1000\n")
+}
+
 // A suite is what readers of the format look at.
 type suite struct {
 	Name     string `xml:"name,attr"`

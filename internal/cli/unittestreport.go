@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,8 +87,21 @@ func (p *testPrinter) result(b *strings.Builder, r luaunit.Result) {
 	if r.Output != "" {
 		lines("printed:")
 		indent += "  "
-		lines(r.Output)
+		lines(p.printed(r.Output))
 	}
+}
+
+// maxPrinted is how many lines are shown of what a case has printed, unless all were asked for.
+const maxPrinted = 50
+
+// printed returns what is shown of what a case has printed: the end is nearest to what failed.
+func (p *testPrinter) printed(text string) string {
+	lines := slices.Collect(strings.Lines(text))
+	rest := len(lines) - maxPrinted
+	if p.verbose || rest <= 0 {
+		return text
+	}
+	return fmt.Sprintf("... %s before these; -v shows all\n%s", plural(rest, "line"), strings.Join(lines[rest:], ""))
 }
 
 // status names how a case ended.

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	maxDiff = 60 // lines of a diff that are shown
-	maxBoth = 80 // bytes of two values that are told in one line
+	maxDiff     = 60  // lines of a diff that are shown
+	maxDiffLine = 240 // bytes of one of them
+	maxBoth     = 80  // bytes of two values that are told in one line
 )
 
 // diffHeader says which side is which.
@@ -36,9 +37,12 @@ func (d *difference) explain(L *lua.LState, got, want lua.LValue) explanation {
 		return explanation{message: fmt.Sprintf("%sgot %s, want another value that looks the same", d.at(), brief(d.got))}
 	}
 	e := d.here()
+	if !d.apparent() {
+		return e
+	}
 	if gs, ws, ok := texts(got, want); ok {
-		if lines := lineDiff(quoted(ws), quoted(gs)); strings.ContainsAny(gs+ws, "\n") {
-			e.diff = lines
+		if strings.ContainsAny(gs+ws, "\n") {
+			e.diff = lineDiff(quoted(ws), quoted(gs))
 		}
 		return e
 	}
@@ -54,14 +58,33 @@ func (d *difference) here() explanation {
 	if !ok || len(got) <= maxLine && len(want) <= maxLine {
 		return explanation{message: fmt.Sprintf("%sgot %s, want %s", d.at(), brief(d.got), brief(d.want))}
 	}
-	n := 0
-	for n < min(len(got), len(want)) && got[n] == want[n] {
-		n++
-	}
+	n := common(got, want)
 	return explanation{
 		message: fmt.Sprintf("%sgot a string of %d bytes, want one of %d bytes that differs from byte %d on", d.at(), len(got), len(want), n+1),
 		diff:    fmt.Sprintf("%s-%s\n+%s\n", diffHeader, around(want, n), around(got, n)),
 	}
+}
+
+// apparent reports whether a diff by lines can show the difference, which it cannot far behind in a long line.
+func (d *difference) apparent() bool {
+	got, want, ok := texts(d.got, d.want)
+	if !ok {
+		return true
+	}
+	before := got[:common(got, want)]
+	if len(d.keys) == 0 { // the lines are those of the text itself
+		before = before[strings.LastIndexByte(before, '\n')+1:]
+	}
+	return len(luatext.AppendString(nil, before)) <= maxString
+}
+
+// common returns how many bytes two texts begin with that are the same.
+func common(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // at is what a message begins with that tells of a place inside the values.
@@ -116,7 +139,7 @@ func around(s string, n int) string {
 func quoted(s string) []byte {
 	var b []byte
 	for line := range strings.Lines(s) {
-		b = luatext.AppendString(b, clipped(line))
+		b = luatext.AppendString(b, beginning(line, maxWhole))
 		b = append(b, '\n')
 	}
 	return b
@@ -138,8 +161,17 @@ func lineDiff(want, got []byte) string {
 		case strings.HasPrefix(line, "@@") && i > 0:
 			b.WriteString("...\n")
 		case !strings.HasPrefix(line, "@@"):
-			b.WriteString(line)
+			b.WriteString(shownLine(line))
 		}
 	}
 	return b.String()
+}
+
+// shownLine returns a line of a diff, or how it begins: lines are cut after they were compared, so that two that differ far behind
+// never pass for the same.
+func shownLine(line string) string {
+	if len(line) <= maxDiffLine {
+		return line
+	}
+	return beginning(line, maxDiffLine) + "...\n"
 }

@@ -14,10 +14,11 @@ import (
 
 // What is shown of a value.
 const (
-	maxLine    = 60     // bytes of a value in one line; longer tables go over several
-	maxString  = 200    // bytes of a string inside a table
-	maxEntries = 10_000 // of one table
-	maxLevel   = 64     // tables inside tables
+	maxLine    = 60       // bytes of a value in one line; longer tables go over several
+	maxString  = 200      // bytes of a string inside a line
+	maxWhole   = 64 << 10 // bytes of one that is compared line by line
+	maxEntries = 10_000   // of one table
+	maxLevel   = 64       // tables inside tables
 	maxText    = 1 << 20
 )
 
@@ -90,18 +91,25 @@ func (p *printer) value(v lua.LValue) {
 
 // text writes a string, or how it begins.
 func (p *printer) text(s string) {
-	p.b = luatext.AppendString(p.b, clipped(s))
-	if len(s) > maxString {
+	limit := maxString
+	if p.line == 0 {
+		limit = maxWhole
+	}
+	p.b = luatext.AppendString(p.b, beginning(s, limit))
+	if len(s) > limit {
 		p.b = fmt.Appendf(p.b, "... (%d bytes)", len(s))
 	}
 }
 
-// clipped returns the beginning of a string, in whole characters.
-func clipped(s string) string {
-	if len(s) <= maxString {
+// clipped returns a string that may stand in a line, or how it begins.
+func clipped(s string) string { return beginning(s, maxString) }
+
+// beginning returns up to n bytes of a string, in whole characters.
+func beginning(s string, n int) string {
+	if len(s) <= n {
 		return s
 	}
-	return s[:boundary(s, maxString)]
+	return s[:boundary(s, n)]
 }
 
 // boundary returns the last place up to n where a character begins.

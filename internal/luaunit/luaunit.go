@@ -141,11 +141,23 @@ func (r *Runner) pass(ctx context.Context, f *File, c Case) (*pass, Result) {
 		Setup:   p.setUp,
 	}))
 	result := p.result(err)
+	result.Message = bounded(result.Message)
 	result.Case, result.Took, result.Output = c, time.Since(start), out.String()
 	if err := closeStores(ctx, reg); err != nil && result.Status == Passed {
 		result.Status, result.Message = Broken, fmt.Sprintf("%s: close the stores: %v", f.Name, err)
 	}
 	return p, result
+}
+
+// maxMessage bounds a message, in bytes: what a test says about an assertion may be of any length.
+const maxMessage = 8 << 10
+
+// bounded returns a message, or how it begins.
+func bounded(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return fmt.Sprintf("%s... (%d bytes)", beginning(message, maxMessage), len(message))
 }
 
 // An output keeps what is printed. A line may still be on its way when its unit has ended.

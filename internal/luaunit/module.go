@@ -25,7 +25,10 @@ func (p *pass) open(L *lua.LState) int {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	module := L.SetFuncs(L.CreateTable(0, len(functions)), functions)
+	module := L.CreateTable(0, len(functions))
+	for name, fn := range functions {
+		module.RawSetString(name, L.NewFunction(p.dotted(module, name, fn)))
+	}
 	mt := L.CreateTable(0, 1)
 	mt.RawSetString("__index", L.NewFunction(func(L *lua.LState) int {
 		return p.misuse(L, "the module test has no %s", unknown(L.Get(2).String(), names))
@@ -33,6 +36,16 @@ func (p *pass) open(L *lua.LState) int {
 	module.Metatable = mt
 	L.Push(module)
 	return 1
+}
+
+// dotted returns a function of the module that refuses to be called with a colon: test:ok(false) would look at the module, and hold.
+func (p *pass) dotted(module *lua.LTable, name string, fn lua.LGFunction) lua.LGFunction {
+	return func(L *lua.LState) int {
+		if L.Get(1) == module {
+			return p.misuse(L, "want test.%s(...) with a dot, got test:%s(...)", name, name)
+		}
+		return fn(L)
+	}
 }
 
 // unknown names what is not there, and what may have been meant or what there is.
@@ -193,6 +206,9 @@ func (p *pass) try(L *lua.LState, fn lua.LValue, args ...lua.LValue) (raised lua
 		L.Push(arg)
 	}
 	L.Call(len(args)+1, lua.MultRet)
+	if ctx := L.Context(); ctx.Err() != nil { // the unit has ended, which is no error of fn
+		L.RaiseError("%v", ctx.Err())
+	}
 	if L.Get(top+1) == lua.LTrue {
 		L.Remove(top + 1)
 		return nil, true

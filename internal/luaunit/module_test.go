@@ -102,6 +102,8 @@ func TestAssertions_WrongCalls_BreakTheCase(t *testing.T) {
 		`test.fails(error, 1)`:   `want test.fails(function() ... end [, pattern])`,
 		`test.fail()`:            `want test.fail(message)`,
 		`test.skip()`:            `want test.skip(reason)`,
+		`test:ok(false)`:         `want test.ok(...) with a dot, got test:ok(...)`,
+		`test:not_equal(1, 1)`:   `want test.not_equal(...) with a dot, got test:not_equal(...)`,
 		`test.equals(1, 1)`:      `the module test has no "equals": did you mean test.equal?`,
 		`test.describe()`://
 		`the module test has no "describe": it has case, equal, fail, fails, matches, near, no, not_equal, ok, skip`,
@@ -164,6 +166,26 @@ func TestDiff_ShowsWhatIsDifferentInItsPlace(t *testing.T) {
 			+++ got
 			-..."12345678901234567890123456789ö01234567890123456789012345678901234567890123456789012345678"...
 			+..."12345678901234567890123456789ä01234567890123456789012345678901234567890123456789012345678"...
+			`,
+		},
+		"a long line of several": {
+			`local s = ("0123456789"):rep(30) test.equal(s .. "a\n", s .. "b\n")`,
+			`got a string of 302 bytes, want one of 302 bytes that differs from byte 301 on`, `
+			--- want
+			+++ got
+			-..."012345678901234567890123456789b\n"
+			+..."012345678901234567890123456789a\n"
+			`,
+		},
+		"lines that differ far behind": {
+			`local s = ("0123456789"):rep(30) test.equal("x\n" .. s .. "a\n", "y\n" .. s .. "b\n")`,
+			`got a string of 304 bytes, want one of 304 bytes that differs from byte 1 on`, `
+			--- want
+			+++ got
+			-"y\n"
+			-"` + strings.Repeat("0123456789", 24)[:238] + `...
+			+"x\n"
+			+"` + strings.Repeat("0123456789", 24)[:238] + `...
 			`,
 		},
 		"a long string in a table": {

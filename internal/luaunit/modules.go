@@ -1,6 +1,7 @@
 package luaunit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +18,7 @@ import (
 func (p *pass) requireModule(L *lua.LState) int {
 	name := L.CheckString(1)
 	if pkg := p.packages(L); pkg.lacks(name) {
-		shown, source, err := find(p.file.Modules, name)
+		shown, source, err := find(L.Context(), p.file.Modules, name)
 		if err != nil {
 			L.RaiseError("%v", err)
 		}
@@ -44,7 +45,7 @@ func (p packages) lacks(name string) bool {
 }
 
 // find returns the file of a module, by the name that messages give it, and its source.
-func find(folders []Folder, name string) (shown, source string, err error) {
+func find(ctx context.Context, folders []Folder, name string) (shown, source string, err error) {
 	base := strings.ReplaceAll(name, ".", "/")
 	if !fs.ValidPath(base) {
 		return "", "", fmt.Errorf("bad module name %q: want names with dots, such as \"lib.cart\" for lib/cart.lua", name)
@@ -53,7 +54,7 @@ func find(folders []Folder, name string) (shown, source string, err error) {
 	for _, folder := range folders {
 		for _, file := range []string{base + ".lua", base + "/init.lua"} {
 			shown := path.Join(folder.Name, file)
-			source, err := read(folder.Files, file)
+			source, err := readWithin(ctx, folder.Files, file)
 			if err == nil {
 				return shown, source, nil
 			}
@@ -64,6 +65,25 @@ func find(folders []Folder, name string) (shown, source string, err error) {
 		}
 	}
 	return "", "", fmt.Errorf("module %q not found: no file %s", name, strings.Join(tried, ", "))
+}
+
+// readWithin is read until ctx ends: what is no file but a named pipe may never answer, and is left to wait by itself then.
+func readWithin(ctx context.Context, files fs.FS, name string) (string, error) {
+	type answer struct {
+		source string
+		err    error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		source, err := read(files, name)
+		done <- answer{source, err}
+	}()
+	select {
+	case a := <-done:
+		return a.source, a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // read returns the source in a file, one byte over the limit if it is longer: it is refused then when it is compiled.

@@ -3,11 +3,13 @@ package luaunit
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/luastore/store"
 	"github.com/luastore/store/driver/memstore"
@@ -324,5 +326,46 @@ func TestRun_WhenTheContextEnds_StopsTheCase(t *testing.T) {
 	cancel()
 	if got := <-done; got.Status != Broken || !strings.Contains(got.Message, "stopped") {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestAssertions_WhenTheCaseIsStoppedInside_AreNotBlamed(t *testing.T) {
+	for _, body := range []string{
+		`test.matches(("a"):rep(1e5), ("a*"):rep(30) .. "b")`,
+		`test.fails(function() while true do end end, "^boom$")`,
+		`test.fails(function() local all = {} while true do all[#all + 1] = ("x"):rep(1e5) .. #all end end, "^boom$")`,
+	} {
+		got := runBody(t, &Options{Timeout: 100 * time.Millisecond, Memory: 20e6}, body)
+		if got.Status != Broken || !strings.HasPrefix(got.Message, "x_test.lua:3: stopped: ") {
+			t.Errorf("%s: got %+v", body, got)
+		}
+	}
+}
+
+// A stuckFS has files that are like a named pipe to which nobody writes.
+type stuckFS struct{ release chan struct{} }
+
+func (s stuckFS) Open(name string) (fs.File, error) {
+	<-s.release
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+func TestRequire_OfAFileThatNeverAnswers_EndsWithTheCase(t *testing.T) {
+	stuck := stuckFS{make(chan struct{})}
+	defer close(stuck.release)
+	f := file(`test.case("x", function() pcall(require, "pipe") end)`)
+	f.Modules = []Folder{{Name: ".", Files: stuck}}
+	if got := runAll(t, &Options{Timeout: 50 * time.Millisecond}, f)["x"]; got.Message != "x_test.lua:2: stopped: deadline of 50ms passed" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestMessage_OfAnyLength_IsBounded(t *testing.T) {
+	const long = `("ü"):rep(1e6)`
+	for _, body := range []string{"test.fail(" + long + ")", "test.ok(nil, " + long + ")", "test.equal(1, 2, " + long + ")"} {
+		got := runBody(t, nil, body)
+		if len(got.Message) > maxMessage+50 || !utf8.ValidString(got.Message) || !strings.Contains(got.Message, "ü... (2000") {
+			t.Errorf("%s: got %d bytes, which end in %q", body, len(got.Message), got.Message[len(got.Message)-50:])
+		}
 	}
 }
