@@ -69,10 +69,10 @@ func isField(name string) bool {
 	return false
 }
 
-// Load reads a file. open makes openers of URLs, such as driver/all.Opener; nothing is opened. What is wrong with the file is a
+// Load reads a regular file: what a pipe holds could not be read again, and may never come. open makes openers of URLs, such as driver/all.Opener; nothing is opened. What is wrong with the file is a
 // [store.ErrInvalid]: [*Errors] with places, or one that [fs.ErrNotExist] and the like are found in.
 func Load(path string, open func(rawURL string) (store.Opener, error), o *Options) (*Config, error) {
-	source, err := readFile(path, maxFile)
+	source, err := readRegular(path, maxFile)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}

@@ -86,7 +86,7 @@ func (d *decoder) unknown(n *node, what, of string, known []string) {
 	if of != "" {
 		of = " of " + of
 	}
-	if strings.Contains(n.text, "${") {
+	if what == "field" && strings.Contains(n.text, "${") {
 		d.note(n, "${…} in the name of a field%s: it may stand in values only", of)
 		return
 	}

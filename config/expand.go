@@ -96,7 +96,7 @@ func (x *expander) file(path string) (string, error) {
 
 var errNoFile = errors.New("it is no regular file")
 
-// readRegular is readFile for what must be a file: a pipe could make its reader wait for ever.
+// readRegular returns what is in a regular file of at most so many bytes: a pipe could make its reader wait for ever.
 func readRegular(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -108,7 +108,7 @@ func readRegular(path string, most int64) ([]byte, error) {
 	return readFile(path, most)
 }
 
-// readFile returns what is in a file of at most so many bytes.
+// readFile is readRegular for what is known to be one.
 func readFile(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

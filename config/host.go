@@ -15,9 +15,16 @@ type Host struct {
 	open    func(rawURL string) (store.Opener, error)
 	options Options
 	guarded bool // the registry has a policy
-	config  atomic.Pointer[Config]
+	now     atomic.Pointer[state]
 
 	reloading sync.Mutex
+}
+
+// A state is what a host serves at one time.
+type state struct {
+	config *Config
+	// also are rules that must allow what is done on a store, by its id, besides those of config; see [Host.Reload].
+	also map[string]store.Policy
 }
 
 // Open reads a file and returns a host of what it says, with Options.Stores besides. Nothing is connected before its first use;
@@ -42,7 +49,7 @@ func Open(path string, open func(rawURL string) (store.Opener, error), o *Option
 		return nil, err
 	}
 	h := &Host{path: path, open: open, options: *o, guarded: c.Policy != nil}
-	h.config.Store(c)
+	h.now.Store(&state{config: c})
 	registry := o.Registry
 	if h.guarded {
 		registry.Policy = h.decide
@@ -56,8 +63,14 @@ func Open(path string, open func(rawURL string) (store.Opener, error), o *Option
 
 // decide is the policy of the registry: that of the file as it was read last.
 func (h *Host) decide(ctx context.Context, a store.Access) error {
-	if policy := h.config.Load().Policy; policy != nil {
-		return policy(ctx, a)
+	now := h.now.Load()
+	for _, policy := range [...]store.Policy{now.also[a.Store], now.config.Policy} {
+		if policy == nil {
+			continue
+		}
+		if err := policy(ctx, a); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -90,4 +103,4 @@ func (h *Host) overridden(id string) bool {
 func (h *Host) Registry() *store.Registry { return h.reg }
 
 // Config returns what the file said when it was read last and found right.
-func (h *Host) Config() *Config { return h.config.Load() }
+func (h *Host) Config() *Config { return h.now.Load().config }

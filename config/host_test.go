@@ -378,3 +378,58 @@ func (s *served) use(t *testing.T, id string) error {
 		return err
 	})
 }
+
+// A new store serves before the reload is over, here while the next one makes it wait.
+func TestReload_WithRulesForANewStore_OpensItToNobodyBefore(t *testing.T) {
+	opening, opened := make(chan struct{}), make(chan struct{})
+	slow := func(url string) (store.Opener, error) {
+		opener, err := all.Opener("mem:")
+		return store.Opener{Open: func(ctx context.Context) (store.Driver, error) {
+			if url == "slow:" {
+				close(opening)
+				<-opened
+			}
+			return opener.Open(ctx)
+		}}, err
+	}
+	s := &served{path: filepath.Join(t.TempDir(), config.FileName)}
+	s.write(t, "stores: {a: \"mem:\", z: \"mem:\"}\naccess: [{allow: [all]}]")
+	var err error
+	s.Host, err = config.Open(s.path, slow, nil)
+	ok(t, err)
+	defer s.Registry().Close(context.Background())
+	s.write(t, "stores: {a: {url: \"mem:\", prefix: p}, fresh: \"mem:\", z: \"slow:\"}\naccess: [{stores: [a, fresh], deny: [set]}, {allow: [all]}]")
+	reloaded := make(chan error)
+	go func() { reloaded <- s.Reload(t.Context()) }()
+	<-opening
+	for _, id := range []string{"a", "fresh"} {
+		if err := s.set(t, id, "a:b", "1"); !errors.Is(err, store.ErrDenied) {
+			t.Errorf("%s, meanwhile: got %v", id, err)
+		}
+	}
+	ok(t, s.set(t, "z", "a:b", "1"))
+	close(opened)
+	ok(t, <-reloaded)
+}
+
+func TestReload_ThatRemovesAStoreWithItsRules_LeavesItClosedToThoseWhoHoldIt(t *testing.T) {
+	const bare = "access: [{allow: [all]}]\nstores:\n  a: \"mem:\"\n"
+	const full = "access: [{stores: [hidden], deny: [set]}, {allow: [all]}]\nstores:\n  a: \"mem:\"\n  hidden: \"mem:\"\n"
+	s := serve(t, full, nil)
+	ok(t, s.Registry().Do(t.Context(), func(ctx context.Context) error {
+		h, err := store.Get(ctx, "hidden")
+		ok(t, err)
+		for range 2 {
+			s.reload(t, bare)
+			if err := store.Save(ctx, h, "a:b", "1", 0); !errors.Is(err, store.ErrDenied) {
+				t.Errorf("set: got %v", err)
+			}
+			if _, err := h.Has(ctx, "a:b"); err != nil {
+				t.Errorf("has, which was allowed: got %v", err)
+			}
+		}
+		return nil
+	}))
+	s.reload(t, bare+"  hidden: \"mem:\"\n")
+	ok(t, s.set(t, "hidden", "a:b", "1"))
+}

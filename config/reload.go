@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/luastore/store"
@@ -20,7 +21,8 @@ var errFirstRules = store.Errorf(store.ErrInvalid,
 // each after the new one was opened; new ones are opened and asked for a key; those that are gone are removed. Units go on: a handle
 // that was acquired before finishes on the store that it was acquired on. Stores whose settings are the same, what variables and
 // files stand for included, are left alone, connected as they are. Access rules count from the end of the reload on, for handles that
-// units hold too.
+// units hold too. No store is open to more than its rules say meanwhile: on stores that are new or changed what the new rules deny is
+// denied from the beginning, and on those that are gone, to those who hold them, what the old rules deny still is.
 //
 // A file with mistakes, or with its first access rules (see [Open]), changes nothing. Where a store cannot be opened, those that were
 // replaced already are put back. Every error leaves the old configuration serving. When ctx ends, so does the attempt.
@@ -36,15 +38,40 @@ func (h *Host) Reload(ctx context.Context) error {
 	if next.Policy != nil && !h.guarded {
 		return errFirstRules
 	}
-	r := h.compare(next)
+	r, before := h.compare(next), h.now.Load()
+	h.now.Store(before.until(next, r))
 	if err := r.apply(ctx); err != nil {
+		h.now.Store(before)
 		return fmt.Errorf("reload %s: %w: nothing was changed, the old configuration serves on", h.path, err)
 	}
-	h.config.Store(next)
+	h.now.Store(before.followed(next, r))
 	for _, id := range r.removed {
 		_ = h.reg.Remove(id) // that it has gone already is as well
 	}
 	return nil
+}
+
+// until returns the state while a reload is under way: its new stores serve before its rules do.
+func (s *state) until(next *Config, r *reload) *state {
+	also := map[string]store.Policy{}
+	maps.Copy(also, s.also)
+	for _, id := range slices.Concat(r.added, r.changed) {
+		also[id] = next.Policy
+	}
+	return &state{config: s.config, also: also}
+}
+
+// followed returns the state after a reload. A file that names a store no more says nothing of it either, to units that still hold it.
+func (s *state) followed(next *Config, r *reload) *state {
+	also := map[string]store.Policy{}
+	maps.Copy(also, s.also)
+	for _, id := range r.removed {
+		also[id] = s.config.Policy
+	}
+	for id := range next.Stores {
+		delete(also, id)
+	}
+	return &state{config: next, also: also}
 }
 
 // A reload is the way from one configuration to the next.

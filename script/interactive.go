@@ -3,19 +3,74 @@ package script
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/yuin/gopher-lua/parse"
 )
 
-// longInput is the length, in bytes, from which on an input is not compiled before its brackets and blocks are closed: whoever adds
-// line after line to it would wait for the compiler at each.
-const longInput = 32 << 10
+// An Input is what is typed at a prompt, line after line. The zero value is empty. It is not safe for concurrent use.
+type Input struct {
+	text    strings.Builder
+	begun   bool // there is a line
+	scanned int  // how much of the text is in nesting, in bytes
+	last    string
+	nesting nesting
+	endless bool // a long string or comment goes on at the end of the text
+	wrong   bool // the parser will find no token where scanned ends
+}
+
+// Add adds a line, which comes without what ends it.
+func (in *Input) Add(line string) {
+	if in.begun {
+		in.text.WriteByte('\n')
+	} else {
+		in.begun, in.nesting.open = true, []int{0}
+	}
+	in.text.WriteString(line)
+	if !in.endless || strings.Contains(line, "]") {
+		in.scan()
+	}
+}
+
+// String returns the lines.
+func (in *Input) String() string { return in.text.String() }
+
+// scan takes the tokens that came with the last line. What did not end there is looked at again.
+func (in *Input) scan() {
+	s := scanner{source: in.text.String(), pos: in.scanned}
+	for {
+		in.scanned = s.pos
+		tok := s.next()
+		if tok == "" {
+			rest := scanner{source: s.source, pos: in.scanned}
+			in.endless, in.wrong = s.endless, !s.endless && !(rest.skipSpace() && rest.pos == len(s.source))
+			return
+		}
+		in.nesting.add(tok)
+		in.last = tok
+	}
+}
+
+// Open reports whether more lines have to follow, as a bracket, a block, a long string or an expression is not at its end. It is known at
+// no cost, where [CompileInteractive] reads all lines; but only that knows of mistakes, and of all else that is [Incomplete].
+func (in *Input) Open() bool {
+	switch {
+	case in.wrong, in.text.Len() > MaxSource, in.nesting.depth > MaxNesting:
+		return false
+	case in.endless, len(in.nesting.open) > 1:
+		return true
+	}
+	return in.last != "" && !in.nesting.value && !slices.Contains(endings, in.last)
+}
+
+// endings are tokens that end a statement besides those that end an expression.
+var endings = []string{";", "::", "break", "return"}
 
 // CompileInteractive translates what a person has typed at a prompt: an expression, or several that commas separate, whose values are
 // the results of the program, or else statements. A = before an expression is skipped, by which Lua 5.1 knows one. Errors have the
-// lines of the source as it was typed. While [Incomplete] says so of the error, another line can be added to the source; one of more
-// than 32 KB is then not compiled before its brackets and blocks are closed. Otherwise it is [Compile].
+// lines of the source as it was typed. While [Incomplete] says so of the error, another line can be added to the source; [Input] tells of
+// a long one whether that is worth a try. Otherwise it is [Compile].
 func CompileInteractive(name, source string) (*Program, error) {
 	p, err := compileInput(name, source)
 	var failed *Error
@@ -28,9 +83,6 @@ func CompileInteractive(name, source string) (*Program, error) {
 // compileInput is CompileInteractive, but takes the source for a file.
 func compileInput(name, source string) (*Program, error) {
 	source = strings.TrimPrefix(source, "\ufeff")
-	if len(source) > longInput && len(source) <= MaxSource && opened(source) > 0 {
-		return nil, unfinished(name)
-	}
 	if expression, ok := strings.CutPrefix(strings.TrimLeft(source, " \t"), "="); ok {
 		return compileExpression(name, expression)
 	}
@@ -65,13 +117,6 @@ func compileExpression(name, source string) (*Program, error) {
 // Incomplete reports whether [Compile] or [CompileInteractive] failed only because the source ends too early, as "for i = 1, 3 do" or
 // "x =" does, so that more lines may make it whole.
 func Incomplete(err error) bool { return placeIn(err).open }
-
-// unfinished is a source that ends too early.
-func unfinished(name string) *Error {
-	failed := syntaxError("%s: syntax error at the end of the file", name)
-	failed.at = place{line: math.MaxInt, open: true}
-	return failed
-}
 
 // further returns the error of the attempt that got further with a source, which tells more: the expression or the statements. One that
 // needs nothing but more lines has made no mistake.
@@ -122,16 +167,4 @@ func placeOf(source string, err *parse.Error) place {
 func goesOn(source string) bool {
 	line := strings.TrimSuffix(source, "\n")
 	return (len(line)-len(strings.TrimRight(line, `\`)))%2 == 1
-}
-
-// opened returns how many brackets and blocks a source leaves open.
-func opened(source string) int {
-	n := nesting{open: []int{0}}
-	for s := (scanner{source: source}); ; {
-		tok := s.next()
-		if tok == "" {
-			return len(n.open) - 1
-		}
-		n.add(tok)
-	}
 }

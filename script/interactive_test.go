@@ -3,6 +3,7 @@ package script_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/luastore/store/script"
 )
@@ -78,6 +79,84 @@ func TestCompileInteractive_Mistakes(t *testing.T) {
 		}
 		if !strings.HasPrefix(message, c.message) || (message == "") != (c.message == "") || script.Incomplete(err) != c.incomplete {
 			t.Errorf("%.40q: got %q, incomplete %v\nwant %q, %v", c.source, message, script.Incomplete(err), c.message, c.incomplete)
+		}
+	}
+}
+
+// typed returns an input of lines, which it hands out one by one as they are added.
+func typed(source string, each func(in *script.Input)) *script.Input {
+	in := new(script.Input)
+	for line := range strings.SplitSeq(source, "\n") {
+		in.Add(line)
+		each(in)
+	}
+	return in
+}
+
+// Whoever compiles only what is not open misses nothing, and does so rarely.
+func TestInput_IsOpen_WhereMoreLinesHaveToFollow(t *testing.T) {
+	for source, want := range map[string]string{ // for each line, whether it is open
+		"x = {\n1,\n{ 2 }\n}":                    "yyyn",
+		"f(\n\n1)":                               "yyn",
+		"for i = 1, 2 do\nprint(i)\nend":         "yyn",
+		"if x then\nelseif y then\nelse\nend":    "yyyn",
+		"repeat\nlocal x = 1\nuntil x":           "yyn",
+		"function f()\nreturn 1\nend":            "yyn",
+		"function f()\nreturn\nend; break":       "yyn",
+		"x = [[\na ]\n]=]\n]] .. [==[\n]]\n]==]": "yyyyyn",
+		"--[[ a\n(\n]] x = 1":                    "yyn",
+		"-- (\n1":                                "nn",
+		"x = 1 +\n2":                             "yn",
+		"x =\n\n2":                               "yyn",
+		"a.b\n.c = 1, -- more\n2":                "nyn",
+		"x = not\n1":                             "yn",
+		"return;":                                "n",
+		"return":                                 "n",
+		"::again::":                              "n",
+		"x = nil":                                "n",
+		"x = \"(\\\n(\" .. '{'":                  "nn",
+		"x = \"(\n(":                             "nn",
+		"f(\"(\n1)":                              "nn",
+		"{ 1 } --[=x\n1":                         "nn",
+		"\ufeff1":                                "n",
+		"#{\n}":                                  "yn",
+		"x = 1e\n2":                              "nn",
+		"end":                                    "n",
+		"":                                       "n",
+		strings.Repeat("(", script.MaxNesting+1): "n",
+		"{" + strings.Repeat("1,", script.MaxSource/2): "n",
+	} {
+		var got strings.Builder
+		in := typed(source, func(in *script.Input) {
+			if !in.Open() {
+				got.WriteByte('n')
+				return
+			}
+			got.WriteByte('y')
+			if _, err := script.CompileInteractive("p", in.String()); !script.Incomplete(err) {
+				t.Errorf("%.40q is open, and compiles with %v", in, err)
+			}
+		})
+		if got.String() != want || in.String() != source {
+			t.Errorf("%.40q: got %s, want %s; %.40q", source, &got, want, in)
+		}
+	}
+}
+
+// The time for eight times as many lines is eight times as long, and not sixty-four times.
+func TestInput_CostsTheSameForEachLine(t *testing.T) {
+	for _, form := range [][2]string{{"t = {", `{ id = 1, name = "x" },`}, {"x = [[", "what is a long string"}, {"--[[", "no code"}, {"x = f", ".. 1 .."}} {
+		took := func(lines int) time.Duration {
+			best := time.Hour
+			for range 5 {
+				begin := time.Now()
+				typed(form[0]+strings.Repeat("\n"+form[1], lines), func(in *script.Input) { in.Open() })
+				best = min(best, time.Since(begin))
+			}
+			return best
+		}
+		if few, many := took(2_000), took(16_000); many > 32*few {
+			t.Errorf("%s: 2,000 lines took %v, 16,000 lines %v", form[0], few, many)
 		}
 	}
 }

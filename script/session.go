@@ -3,7 +3,6 @@ package script
 import (
 	"context"
 	"errors"
-	"sync"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -22,15 +21,16 @@ import (
 // Only a panic of Go code that a chunk called makes the state unusable: the session then begins anew with fresh globals, in a new unit,
 // and the [*Error], of [KindPanic], says so. os.exit, which [GrantOS] gives, ends the session: [KindExit].
 //
-// The state is the session's alone, and gone with it. Its methods are safe for concurrent use; chunks run one at a time.
+// The state is the session's alone, and gone with it. Its methods are safe for concurrent use; chunks run one at a time. A function of the
+// host that a chunk calls must not call them, as it would wait for itself.
 type Session struct {
 	r    *Runner
 	name string
 	ctx  context.Context // of all units of the session, one after the other
 	end  context.CancelCauseFunc
 
-	mu      sync.Mutex
-	box     *sandbox // nil where the next chunk has to begin anew
+	turn    chan struct{} // holds a token while a method has what follows
+	box     *sandbox      // nil where the next chunk has to begin anew
 	unit    *store.Unit
 	unitCtx context.Context
 	ended   error // what chunks fail with from now on
@@ -42,7 +42,7 @@ var errSessionEnded = errors.New("the session was closed")
 // Session begins a session under a name, which the policy and observers see, and which is arg[0]. It ends with Close, which the
 // caller must call, or with ctx; after that chunks fail as [KindStopped]. The error is that of [Options].Setup.
 func (r *Runner) Session(ctx context.Context, name string) (*Session, error) {
-	s := &Session{r: r, name: name}
+	s := &Session{r: r, name: name, turn: make(chan struct{}, 1)}
 	s.ctx, s.end = context.WithCancelCause(ctx)
 	if err := s.begin(); err != nil {
 		s.end(nil)
@@ -87,13 +87,13 @@ func (s *Session) ready() error {
 // code of scripts runs for it. What is long or deep is cut short, as a comment or three dots say there, and nothing in it
 // is a command to a terminal.
 //
-// When ctx ends so does the chunk, but not the session; values of ctx are not seen. Errors are those of [Runner.Run].
+// When ctx ends so does the chunk, or the wait for one that another call runs, but not the session; values of ctx are not seen. Errors
+// are those of [Runner.Run].
 func (s *Session) Run(ctx context.Context, p *Program) (results []string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if ctx.Err() != nil {
-		return nil, stopped(ctx, "")
+	if err := s.wait(ctx); err != nil {
+		return nil, err
 	}
+	defer s.pass()
 	if err := s.ready(); err != nil {
 		return nil, err
 	}
@@ -112,6 +112,21 @@ func (s *Session) Run(ctx context.Context, p *Program) (results []string, err er
 	returned = true
 	return results, s.after(err)
 }
+
+// wait waits for its turn, no longer than ctx lasts.
+func (s *Session) wait(ctx context.Context) error {
+	if ctx.Err() == nil {
+		select {
+		case s.turn <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	return stopped(ctx, "")
+}
+
+// pass gives the turn to who waits for it.
+func (s *Session) pass() { <-s.turn }
 
 // chunk returns the bounds of one chunk, which done takes away.
 func (s *Session) chunk(ctx context.Context, p *Program) (u unit, done func()) {
@@ -152,8 +167,8 @@ func (s *Session) after(err error) error {
 // store. With a colon behind it, as in "s:", only functions are named. It reads tables without any code of scripts, looks at no more than
 // 10,000 names, and waits for a chunk that runs.
 func (s *Session) Names(path string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.turn <- struct{}{}
+	defer s.pass()
 	if s.ready() != nil {
 		return nil
 	}
@@ -163,8 +178,8 @@ func (s *Session) Names(path string) []string {
 // Close ends the session, and a chunk that runs: it releases what the session holds. Only the first call does anything.
 func (s *Session) Close() {
 	s.end(errSessionEnded)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.turn <- struct{}{}
+	defer s.pass()
 	s.abandon()
 	if s.ended == nil {
 		s.ended = stopped(s.ctx, "")
@@ -177,11 +192,7 @@ func (s *sandbox) chunk(u unit) (results []string, err error) {
 	s.raised, s.unwritten, s.printed, s.missing, s.loading = nil, nil, 0, "", nil
 	s.admit(u.program)
 	th := s.thread(s.L)
-	defer func() {
-		if s.isolated {
-			s.flush() // what io.write holds back belongs to this chunk
-		}
-	}()
+	defer s.settle()
 	defer func() {
 		if v := recover(); v != nil {
 			results, err = nil, s.failure(th, v)
@@ -196,4 +207,12 @@ func (s *sandbox) chunk(u unit) (results []string, err error) {
 	}
 	s.free(th)
 	return results, nil
+}
+
+// settle is the end of a chunk: what io.write holds back belongs to it, and what only a thread that failed refers to is garbage.
+func (s *sandbox) settle() {
+	if s.isolated {
+		s.flush()
+	}
+	s.raised, s.L.G.CurrentThread = nil, s.L
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -219,6 +220,57 @@ func TestSession_Close_StopsTheChunkThatRuns(t *testing.T) {
 		t.Errorf("got %v", failed)
 	}
 	p.fails(`1`, script.KindStopped)
+}
+
+func TestSession_Run_WaitsForItsTurnNoLongerThanItsContext(t *testing.T) {
+	var s *script.Session
+	started := make(chan struct{}, 1)
+	again := compile(t, `x = 1`)
+	p := newPrompt(t, &script.Options{Timeout: -1, Setup: func(L *lua.LState) {
+		L.Register("started", func(*lua.LState) int { started <- struct{}{}; return 0 })
+		L.Register("nested", func(L *lua.LState) int {
+			_, err := s.Run(L.Context(), again)
+			L.RaiseError("%v", err)
+			return 0
+		})
+	}})
+	s = p.s
+	for _, source := range []string{`started() while true do end`, `started() nested()`} {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			_, err := s.Run(ctx, compile(t, source))
+			ended <- err
+		}()
+		<-started
+		impatient, giveUp := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, giveUp)
+		if _, err := s.Run(impatient, again); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v", source, err)
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v", source, err)
+		}
+	}
+	p.shows(`x`, `nil`)
+}
+
+func TestSession_FailedChunk_HoldsNoMemory(t *testing.T) {
+	var held weak.Pointer[lua.LUserData]
+	p := newPrompt(t, &script.Options{Setup: func(L *lua.LState) {
+		L.Register("large", func(L *lua.LState) int {
+			ud := L.NewUserData()
+			held = weak.Make(ud)
+			L.Push(ud)
+			return 1
+		})
+	}})
+	p.fails(`local u = large() error("boom")`, script.KindError)
+	runtime.GC()
+	if held.Value() != nil {
+		t.Error("a local variable of the chunk is still referred to")
+	}
 }
 
 func TestSession_EndOfItsContext_StopsIt(t *testing.T) {

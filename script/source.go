@@ -109,8 +109,9 @@ func (n *nesting) reset() {
 // A scanner splits a source into the tokens that the parser of gopher-lua sees, its ways with odd numbers included: what is a
 // string here and code there could nest unseen.
 type scanner struct {
-	source string
-	pos    int
+	source  string
+	pos     int
+	endless bool // no token is left as a long string or comment does not end
 }
 
 // longOperators are those of more than one character, longest first.
@@ -236,6 +237,7 @@ func (s *scanner) long() bool {
 	closing := "]" + s.source[start:s.pos] + "]"
 	end := strings.Index(s.source[s.pos+1:], closing)
 	if end < 0 {
+		s.endless = true
 		return false
 	}
 	s.pos += 1 + end + len(closing)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,6 +97,19 @@ func (c *console) watch() {
 func (c *console) resize(rows, columns uint16) {
 	c.t.Helper()
 	if err := pty.Setsize(c.person, &pty.Winsize{Rows: rows, Cols: columns}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// hangUp closes the terminal, as a person does who closes its window.
+func (c *console) hangUp() {
+	c.t.Helper()
+	fd, err := syscall.Dup(int(c.person.Fd()))
+	if err = errors.Join(err, c.line.Close(), c.person.Close()); err != nil {
+		c.t.Fatal(err)
+	}
+	_, err = syscall.Write(fd, []byte("x")) // whoever reads the terminal holds it until something is shown
+	if err = errors.Join(err, syscall.Close(fd)); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -312,6 +326,36 @@ func TestRepl(t *testing.T) {
 		}
 		c.sees("luastore: stopped: terminated signal received\r\n")
 		c.ends(1)
+	})
+	t.Run("SIGHUP", func(t *testing.T) {
+		c := at(t).sit(t)
+		c.types("half a li")
+		c.sees("half a li")
+		if err := c.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		c.sees("\r\nluastore: stopped: hangup signal received\r\n")
+		c.ends(1)
+	})
+	t.Run("the terminal goes while a statement runs", func(t *testing.T) {
+		d := at(t)
+		if err := os.WriteFile(filepath.Join(d.dir, "luastore.yaml"), []byte("stores:\n  a:\n    url: \"mem:\"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := d.sit(t)
+		c.types(loops)
+		c.sees("\r\nrunning\r\n")
+		c.hangUp()
+		if code, killed := exit(c.cmd.Wait()); code != 1 || killed != 0 {
+			t.Errorf("got exit %d, signal %v", code, killed)
+		}
+	})
+	t.Run("stores in memory are told of once", func(t *testing.T) {
+		c := at(t).sit(t)
+		c.types(`store.get("de" .. "mo")` + enter)
+		if shown := c.sees("\r\nstore \"demo\"\r\n"); strings.Contains(shown, "in memory") {
+			t.Errorf("got %q", shown)
+		}
 	})
 	t.Run("a new configuration, told before the next prompt", func(t *testing.T) {
 		d := at(t)

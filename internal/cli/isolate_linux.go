@@ -48,6 +48,9 @@ func (a *app) isolate(ctx context.Context, o runOptions) error {
 	c.command.ExtraFiles = []*os.File{a.process.Stderr, its}
 	c.command.WaitDelay = time.Second // for processes that the script has started, and that hold on to its standard error
 	c.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if path, err := configPath(o.config); err == nil && path != "" {
+		c.onHangup = a.onHangup
+	}
 	if err := c.run(ctx, its); err != nil {
 		return configError("cannot start an isolated process: %w", err)
 	}
@@ -71,6 +74,8 @@ type child struct {
 	command *exec.Cmd
 	line    *os.File
 	printed head // to standard error, by Go and by libraries
+
+	onHangup func(take func()) (stop func()) // nil where SIGHUP ends the process
 }
 
 // run starts the child and waits until it has ended. The kernel kills a child when the thread ends that started it, so that the
@@ -92,6 +97,9 @@ func (c *child) run(ctx context.Context, its *os.File) error {
 		c.killIn(closeTimeout)
 	})
 	defer stop()
+	if c.onHangup != nil {
+		defer c.onHangup(func() { _ = c.command.Process.Signal(syscall.SIGHUP) })() // it is the child that has the stores
+	}
 	if c.timeout > 0 {
 		defer c.killIn(c.timeout + closeTimeout).Stop()
 	}

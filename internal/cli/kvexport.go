@@ -28,7 +28,8 @@ Entries that come, change or go meanwhile may be in the export or not; those tha
 (kv ls shows it) may have a key twice, which an import does not mind.
 
 With -o the file has its name when it is whole, and the name FILE.part before that. An export to a file that was stopped goes on where it
-was when the same command runs again, and --restart begins anew; FILE.part.state, beside it, holds how far it came.
+was when the same command runs again, on the same store, and --restart begins anew; FILE.part.state, beside it, holds how far it came. Only
+one export at a time writes to a file.
 
 A value that is corrupt, or beyond the limits of the store, is named on standard error and left out, and the exit code is 1 then. On a
 terminal a bar shows how far the export is; all keys are counted for it besides.
@@ -176,7 +177,7 @@ func (a *app) exportTo(ctx context.Context, e *exportRun, o exportOptions) error
 // exportFile exports to a file, or goes on with that.
 func (a *app) exportFile(ctx context.Context, e *exportRun, o exportOptions) error {
 	fresh := partState{Store: e.handle.ID(), Prefix: o.prefix, At: time.Now()}
-	p, err := openPart(o.output, fresh, o.restart)
+	p, err := openPart(o, fresh)
 	if err != nil {
 		return err
 	}
@@ -191,7 +192,8 @@ func (a *app) exportFile(ctx context.Context, e *exportRun, o exportOptions) err
 // exportPart writes the lines of a file that are missing.
 func (a *app) exportPart(ctx context.Context, e *exportRun, p *part, fresh partState) error {
 	if p.state.Cursor != "" {
-		a.note(e.progress, "going on with %s after %s (--restart begins anew)", p.partPath(), counted(p.state.Entries, "entry", "entries"))
+		a.note(e.progress, "going on with %s, begun at %s, after %s (--restart begins anew)",
+			p.partPath(), p.state.At.Format(time.RFC3339), counted(p.state.Entries, "entry", "entries"))
 		e.entries, e.unreadable = p.state.Entries, p.state.Unreadable
 		err := e.run(ctx, p.state.Cursor)
 		if e.pages > 0 || !errors.Is(err, store.ErrInvalid) {

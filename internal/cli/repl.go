@@ -31,8 +31,8 @@ Globals and open stores last as long as the session; a local variable ends with 
 
 Stores are those of luastore run: --store names them, or a configuration, or else every id is kept in memory and gone at exit. Scripts have
 what they have there too, with --allow more; require("lib.cart") loads lib/cart.lua from the current folder. --timeout and --memory bound
-each statement; where they are not given, the section runner of a configuration does. SIGHUP reads the configuration again. A panic in Go
-code below a script begins the session anew, and says so.
+each statement; where they are not given, the section runner of a configuration does. SIGHUP reads the configuration again; without one, or
+when the terminal is gone, it ends the session. A panic in Go code below a script begins the session anew, and says so.
 
 At a terminal:
 
@@ -55,7 +55,8 @@ the line that it begins at, and the next one runs all the same.
 Exit codes:
 
   0  done
-  1  a statement failed that was not typed at a terminal, SIGTERM, or the output could not be written; os.exit has the code that it gives
+  1  a statement failed that was not typed at a terminal, SIGTERM or SIGHUP ended the session, or the output could not be written; os.exit
+     has the code that it gives
   2  the command line is wrong
   3  the configuration or the URL of a store is wrong, or a store failed to close
 
@@ -145,8 +146,10 @@ func (a *app) converse(ctx context.Context, o replOptions, limits config.Runner,
 	defer r.session.Close()
 	r.openLines(o.history)
 	defer r.lines.close()
-	if r.opened.host != nil {
-		defer a.onHangup(func() { r.reload(ctx) })()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	if r.interactive || r.opened.host != nil {
+		defer a.onHangup(func() { r.hungUp(ctx, end) })()
 	}
 	if err := r.preset(ctx); err != nil {
 		return err
@@ -187,10 +190,10 @@ type repl struct {
 	interactive bool // a person types
 	timed       bool
 
-	pending string // the lines of a statement that is not complete
-	number  int    // lines read so far
-	begun   int    // the line at which the statement begins
-	failed  bool   // a statement has
+	typed  script.Input // the lines of a statement that is not complete
+	number int          // lines read so far
+	begun  int          // the line at which the statement begins
+	failed bool         // a statement has
 
 	mu        sync.Mutex
 	notices   string                  // lines to be shown before the next prompt
@@ -218,13 +221,14 @@ func (r *repl) loop(ctx context.Context) error {
 		if err := r.print(r.greeting()); err != nil {
 			return err
 		}
+		r.opened.told.Do(func() {}) // the greeting says it
 	}
 	for {
 		r.showNotices()
 		line, err := r.ask(ctx)
 		r.number++
 		if r.drops() {
-			r.pending = ""
+			r.typed = script.Input{}
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -271,8 +275,8 @@ func (r *repl) finish(ctx context.Context) error {
 	if r.interactive {
 		return r.print("\n")
 	}
-	if r.pending != "" {
-		_, err := script.CompileInteractive(replName, r.pending)
+	if r.continues() {
+		_, err := script.CompileInteractive(replName, r.typed.String())
 		if err := r.fail(ctx, err); err != nil {
 			return err
 		}

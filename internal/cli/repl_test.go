@@ -49,16 +49,20 @@ func TestRepl_Pipe(t *testing.T) {
 			"luastore: line 4: repl:2: attempt to index a non-table object(nil) with key 'x'\n" +
 				"stack traceback:\n\trepl:2: in function 'f'\n\trepl:1: in main chunk\n"}},
 		"what scripts do not have": {"load('x')", nil, outcome{1, "",
-			"luastore: line 1: repl:1: attempt to call a non-function object\n(it looks for what scripts do not have; luastore repl --allow load gives it)\n"}},
-		"what is allowed":         {"load(function() return nil end)()", []string{"--allow", "load"}, outcome{}},
-		"the end in a statement":  {"x = 1\nfor i = 1, 2 do\n", nil, outcome{1, "", "luastore: line 2: repl: syntax error at the end\n"}},
-		"a deadline":              {"while true do end\n1", []string{"--timeout", "50ms"}, outcome{1, "1\n", "luastore: line 1: script stopped: deadline of 50ms passed\n"}},
-		"an exit code":            {"print(1)\nos.exit(4)\nprint(2)", []string{"--allow", "os"}, outcome{4, "1\n", ""}},
-		"an exit code of zero":    {"error('x')\nos.exit()\nprint(2)", []string{"--allow", "os"}, outcome{0, "", "luastore: line 1: repl:1: x\n"}},
-		"leaving":                 {"1\n.exit\n2", nil, outcome{stdout: "1\n"}},
-		"leaving after a mistake": {"error('x')\n.exit\n2", nil, outcome{1, "", "luastore: line 1: repl:1: x\n"}},
-		"unknown commands":        {".hlep\n.what\n.time\n.exit now\n", nil, outcome{1, "", "luastore: line 1: no command .hlep: did you mean .help?\nluastore: line 2: no command .what: .help lists them\nluastore: line 3: want .time on or .time off\nluastore: line 4: .exit takes no arguments\n"}},
-		"no stores":               {".stores", nil, outcome{stdout: "Any other id is a store in memory, gone at exit: store.get(\"demo\")\n"}},
+			"luastore: line 1: repl:1: attempt to call a non-function object\n(it looks for what scripts do not have; luastore repl --allow load gives it to those that you trust)\n"}},
+		"what is allowed":            {"load(function() return nil end)()", []string{"--allow", "load"}, outcome{}},
+		"the end in a statement":     {"x = 1\nfor i = 1, 2 do\n", nil, outcome{1, "", "luastore: line 2: repl: syntax error at the end\n"}},
+		"a deadline":                 {"while true do end\n1", []string{"--timeout", "50ms"}, outcome{1, "1\n", "luastore: line 1: script stopped: deadline of 50ms passed\n"}},
+		"an exit code":               {"print(1)\nos.exit(4)\nprint(2)", []string{"--allow", "os"}, outcome{4, "1\n", ""}},
+		"an exit code of zero":       {"error('x')\nos.exit()\nprint(2)", []string{"--allow", "os"}, outcome{0, "", "luastore: line 1: repl:1: x\n"}},
+		"leaving":                    {"1\n.exit\n2", nil, outcome{stdout: "1\n"}},
+		"leaving after a mistake":    {"error('x')\n.exit\n2", nil, outcome{1, "", "luastore: line 1: repl:1: x\n"}},
+		"unknown commands":           {".hlep\n.what\n.time\n.exit now\n", nil, outcome{1, "", "luastore: line 1: no command .hlep: did you mean .help?\nluastore: line 2: no command .what: .help lists them\nluastore: line 3: want .time on or .time off\nluastore: line 4: .exit takes no arguments\n"}},
+		"no stores":                  {".stores", nil, outcome{stdout: "Any other id is a store in memory, gone at exit: store.get(\"demo\")\n"}},
+		"Lua that begins with a dot": {".5 + 1\n..., 2\n", nil, outcome{stdout: "1.5\nnil, 2\n"}},
+		"the name of an interpreter": {"#!/usr/bin/luastore repl\n1\n#!x", nil, outcome{1, "1\n", "luastore: line 3: repl:1: Invalid token near \"!\"\n"}},
+		"a mistake in what has no end": {"x = {\n" + strings.Repeat("2,", longInput) + "\n1 1\n", nil,
+			outcome{1, "", "luastore: line 1: repl:3: syntax error near \"1\"\n"}},
 		"stores": {"store.get('b')\n.stores", []string{"--store", "long_id=mem:", "--store", "b=mem:"},
 			outcome{stdout: "store \"b\"\nb        memory; none: entries are lost when the process ends\nlong_id  not opened yet\n"}},
 		"help": {".help", nil, outcome{stdout: replIntroduction}},
@@ -173,6 +177,10 @@ func TestRepl_InputThatCannotBeRead_IsTold(t *testing.T) {
 		got.stderr != "luastore: cannot read on: a line is longer than 1048576 bytes\n" {
 		t.Errorf("got %d %s", got.code, got.stderr)
 	}
+	long := typed(t, "1\nx = {\n"+strings.Repeat(strings.Repeat("1,", 5_000)+"\n", script.MaxSource/10_000)+"}\n2\n")
+	if long.code != 1 || long.stdout != "1\n" || long.stderr != "luastore: cannot read on: the statement at line 2 is longer than 1048576 bytes\n" {
+		t.Errorf("got %d %s", long.code, long.stderr)
+	}
 	var stdout, stderr bytes.Buffer
 	broken := io.MultiReader(strings.NewReader("1\n"), iotest.ErrReader(errors.New("input/output error")))
 	code := Main(t.Context(), []string{"repl"}, broken, &stdout, &stderr, nil)
@@ -270,7 +278,8 @@ func TestHistory_KeepsTheLastLines_WithoutSecrets(t *testing.T) {
 	var told strings.Builder
 	tell := func(line string) { told.WriteString(line) }
 	first, second := openHistory(name, tell), openHistory(name, tell)
-	for _, line := range []string{"a", "a", "x = 'redis://u:secret@h'", "y = 'nats://h?token=secret'", "redis://h/0"} {
+	for _, line := range []string{"a", "a", "x = 'redis://u:secret@h'", "y = 'nats://h?token=secret'", "nats://secret@h", "redis://:two words@h",
+		"https://h/?a=b&db_Password=secret", "redis://h/0"} {
 		first.add(line)
 	}
 	second.add("b")

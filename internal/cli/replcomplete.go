@@ -35,7 +35,7 @@ func (r *repl) complete(line string, pos int) (head string, words []string, tail
 
 // candidates returns the word that ends at the cursor, all that may stand in its place, and what follows where only one may.
 func (r *repl) candidates(before string) (begun string, all []string, closing string) {
-	if text := strings.TrimLeft(before, " "); r.pending == "" && strings.HasPrefix(text, ".") {
+	if text := strings.TrimLeft(before, " "); !r.continues() && strings.HasPrefix(text, ".") {
 		if begun, ok := strings.CutPrefix(text, ".time "); ok {
 			return begun, []string{"off", "on"}, ""
 		}

@@ -79,8 +79,8 @@ func (h *history) load() (lines []string, err error) {
 	}
 }
 
-// secret finds what looks like a URL with a password.
-var secret = regexp.MustCompile(`://[^\s@]*:[^\s]*@|[?&](?i:password|passwd|token|secret)=`)
+// secret finds what looks like a URL with a password, which of some servers is the token in the place of the user.
+var secret = regexp.MustCompile(`://.*@|[?&](?i)[\w.-]*(?:passw|pwd|token|secret)[\w.-]*=`)
 
 // add keeps a line, unless it repeats the one before or seems to hold a password. Each is on disk at once: the session may be killed.
 func (h *history) add(line string) {

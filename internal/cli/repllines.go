@@ -45,7 +45,7 @@ func (r *repl) ask(ctx context.Context) (string, error) {
 		err  error
 	}
 	shown := prompt
-	if r.pending != "" {
+	if r.continues() {
 		shown = promptMore
 	}
 	r.asks(shown)
@@ -81,10 +81,10 @@ const howToLeave = "(Ctrl-D or .exit leaves)\n"
 
 // dropped forgets the lines of a statement that is not complete, or says how to leave where there are none.
 func (r *repl) dropped() {
-	if r.pending == "" {
+	if !r.continues() {
 		fmt.Fprint(r.a.stdout, howToLeave)
 	}
-	r.pending = ""
+	r.typed = script.Input{}
 }
 
 // drops reports whether SIGINT came while a line was asked for: the lines before it do not count.

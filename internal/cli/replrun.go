@@ -7,36 +7,67 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/luastore/store/script"
 )
 
+// longInput is the length, in bytes, from which on a statement is not compiled before its brackets and blocks are closed: whoever adds
+// line after line to it would wait for the compiler at each.
+const longInput = 4 << 10
+
 // enter takes a line: a command, or what makes a statement, which runs once it is complete. The error ends the session.
 func (r *repl) enter(ctx context.Context, line string) error {
-	if strings.TrimSpace(line) != "" {
+	text := strings.TrimSpace(line)
+	if text != "" {
 		r.lines.remember(line)
 	}
-	if r.pending == "" {
+	if !r.continues() {
 		r.begun = r.number
-		switch text := strings.TrimSpace(line); {
-		case text == "":
+		switch {
+		case text == "", r.namesInterpreter(line):
 			return nil
-		case strings.HasPrefix(text, "."):
+		case isCommand(text):
 			return r.command(ctx, text)
 		}
-		r.pending = line
-	} else {
-		r.pending += "\n" + line
 	}
-	p, err := script.CompileInteractive(replName, r.pending)
+	r.typed.Add(line)
+	source := r.typed.String()
+	if len(source) > longInput && r.typed.Open() {
+		return nil
+	}
+	p, err := script.CompileInteractive(replName, source)
 	if script.Incomplete(err) {
 		return nil
 	}
-	r.pending = ""
+	r.typed = script.Input{}
 	if err != nil {
-		return r.fail(ctx, err)
+		return r.refused(ctx, source, err)
 	}
 	return r.run(ctx, p)
+}
+
+// continues reports whether the next line goes on with a statement.
+func (r *repl) continues() bool { return r.typed.String() != "" }
+
+// namesInterpreter reports whether a line is the first of a file and has the name of the program that is to run it.
+func (r *repl) namesInterpreter(line string) bool {
+	return !r.interactive && r.number == 1 && strings.HasPrefix(line, "#!")
+}
+
+// isCommand tells commands from Lua that begins with a dot: a number, or three of them.
+func isCommand(text string) bool {
+	rest, ok := strings.CutPrefix(text, ".")
+	return ok && (rest == "" || unicode.IsLetter(rune(rest[0])))
+}
+
+// refused tells why a statement was not compiled. Where nobody types, the lines behind one that is too long belong to it and are not to be
+// run as others.
+func (r *repl) refused(ctx context.Context, source string, err error) error {
+	if len(source) > script.MaxSource && !r.interactive {
+		return &failure{exitScript, fmt.Errorf("cannot read on: the statement at line %d is longer than %d bytes", r.begun, script.MaxSource)}
+	}
+	return r.fail(ctx, err)
 }
 
 // run runs a statement and prints what it answers.
@@ -156,9 +187,7 @@ func (r *repl) fail(ctx context.Context, err error) error {
 // explained is all that a person needs to know of a failure.
 func explained(failed *script.Error) string {
 	text := failed.Message + shown(failed)
-	if failed.Missing != "" {
-		text += fmt.Sprintf("\n(it looks for what scripts do not have; luastore repl --allow %s gives it)", failed.Missing)
-	}
+	text += allowHint("repl", failed.Missing)
 	if tells(failed.Traceback) {
 		text += "\n" + failed.Traceback
 	}
@@ -198,6 +227,18 @@ func (r *repl) print(text string) error {
 		return &failure{exitScript, nil}
 	}
 	return r.a.written(err)
+}
+
+// errHangup is why a session ends with its terminal.
+var errHangup = errors.New("hangup signal received")
+
+// hungUp is told of SIGHUP: somebody has changed the configuration, or the terminal is gone, and with it whoever could stop what runs.
+func (r *repl) hungUp(ctx context.Context, end context.CancelCauseFunc) {
+	if _, there := terminal(r.a.stdin); r.opened.host == nil || r.interactive && !there {
+		end(errHangup)
+		return
+	}
+	r.reload(ctx)
 }
 
 // reload reads the configuration again. What came of it is told before the next prompt, where it does not break the line that is typed.

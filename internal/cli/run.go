@@ -255,9 +255,7 @@ func (a *app) scriptFailure(s *stores, err error) error {
 			return exited(failed.ExitCode)
 		}
 		text += shown(failed)
-		if failed.Missing != "" {
-			text += fmt.Sprintf("\n(the script looks for what scripts do not have; --allow %s gives it to one that you trust)", failed.Missing)
-		}
+		text += allowHint("run", failed.Missing)
 		if s != nil {
 			text += s.missed()
 		}
@@ -268,6 +266,14 @@ func (a *app) scriptFailure(s *stores, err error) error {
 		}
 	}
 	return &failure{exitScript, errors.New(visible(text))}
+}
+
+// allowHint tells, as a line to follow an error, how a command would have had what a script looked for in vain; "" if nothing gives that.
+func allowHint(command string, missing script.Grant) string {
+	if missing == "" {
+		return ""
+	}
+	return fmt.Sprintf("\n(it looks for what scripts do not have; luastore %s --allow %s gives it to those that you trust)", command, missing)
 }
 
 // visible returns a text with nothing in it that a terminal would take for a command: what a script raises is the script's.

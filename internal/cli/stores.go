@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -43,6 +44,7 @@ type stores struct {
 	host    *config.Host           // nil without a configuration
 	named   []string               // by --store, sorted
 	unknown atomic.Pointer[string] // the last id that was asked for in vain
+	told    sync.Once              // where stores are that nobody has named
 }
 
 // openStores makes the stores ready. None is connected before its first use. observe may be nil.
@@ -64,7 +66,7 @@ func (a *app) openStores(f storeFlags, observe func(context.Context, store.Event
 		return s, s.follow(path, named, options, a.lookupEnv)
 	}
 	if len(named) == 0 {
-		options.Default = memoryStores(a)
+		options.Default = s.memoryStores(a)
 	}
 	s.reg = store.New(&options)
 	for id, definition := range named {
@@ -98,7 +100,7 @@ func configPath(flag string) (string, error) {
 	if flag != "" {
 		return flag, nil
 	}
-	switch _, err := os.Stat(config.FileName); {
+	switch _, err := os.Lstat(config.FileName); { // a link that leads nowhere is no reason to go on without
 	case err == nil:
 		return config.FileName, nil
 	case errors.Is(err, fs.ErrNotExist):
@@ -163,12 +165,11 @@ func (a *app) expand(url string) (string, error) {
 	return expanded, err
 }
 
-// memoryStores supplies every id with a store of its own in memory, and says so at the first one.
-func memoryStores(a *app) func(id string) (store.Definition, bool) {
-	var once sync.Once
+// memoryStores supplies every id with a store of its own in memory, and says so at the first one, unless it was told before.
+func (s *stores) memoryStores(a *app) func(id string) (store.Definition, bool) {
 	return func(id string) (store.Definition, bool) {
 		open, err := all.Opener("mem:")
-		once.Do(func() {
+		s.told.Do(func() {
 			fmt.Fprintf(a.stderr, "luastore: no stores configured: %q and every other id is kept in memory and gone at exit (--store id=url keeps data)\n", id)
 		})
 		return store.Definition{Open: open}, err == nil
@@ -251,11 +252,24 @@ func (a *app) loadConfig(f storeFlags) (*config.Config, error) {
 	if err != nil || path == "" {
 		return new(config.Config), err
 	}
-	loaded, err := config.Load(path, all.Opener, &config.Options{LookupEnv: a.lookupEnv})
+	named := map[string]store.Definition{} // which access rules may name; their URLs are read when they are opened
+	for _, id := range f.ids() {
+		named[id] = store.Definition{}
+	}
+	loaded, err := config.Load(path, all.Opener, &config.Options{LookupEnv: a.lookupEnv, Stores: named})
 	if err != nil {
 		return nil, configError("%w", err)
 	}
 	return loaded, nil
+}
+
+// ids returns those that --store names, as far as they are written.
+func (f *storeFlags) ids() []string {
+	ids := make([]string, len(f.stores))
+	for i, arg := range f.stores {
+		ids[i], _, _ = strings.Cut(arg, "=")
+	}
+	return ids
 }
 
 // completeStores completes the argument at a place, or every one where that is negative, with the ids of stores. Nothing is opened.
@@ -278,12 +292,7 @@ func (a *app) knownStores(f storeFlags) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var named []string
-	for _, arg := range f.stores {
-		id, _, _ := strings.Cut(arg, "=")
-		named = append(named, id)
-	}
-	return union(named, slices.Collect(maps.Keys(loaded.Stores))), nil
+	return union(f.ids(), slices.Collect(maps.Keys(loaded.Stores))), nil
 }
 
 // withStores runs fn with the stores of a command, and closes them. Where metrics is an address, what happens to them is measured and
@@ -313,24 +322,35 @@ func (a *app) withObserved(ctx context.Context, f storeFlags, observe func(conte
 	if err != nil {
 		return err
 	}
+	reloading, end := context.WithCancel(ctx)
+	defer end()
 	if s.host != nil {
-		defer a.onHangup(func() { s.reload(ctx, a.stderr) })()
+		defer a.onHangup(func() { s.reload(reloading, a.stderr) })()
 	}
 	failed := fn(s)
+	end()
 	if err := s.close(ctx); err != nil && failed == nil {
 		return err
 	}
 	return failed
 }
 
-// reload reads the configuration again and says what came of it.
+// reload reads the configuration again and says what came of it. ctx ends with what the stores are for: that a reload was cut off by
+// then is no news.
 func (s *stores) reload(ctx context.Context, stderr io.Writer) {
-	path := s.host.Config().Path
-	if err := s.host.Reload(ctx); err != nil {
-		fmt.Fprintf(stderr, "luastore: %s was not reloaded, the one before holds on:\n%s\n", path, visible(err.Error()))
+	before := s.host.Config()
+	err := s.host.Reload(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return
+	case err != nil:
+		fmt.Fprintf(stderr, "luastore: %s was not reloaded, the one before holds on:\n%s\n", before.Path, visible(err.Error()))
 		return
 	}
-	fmt.Fprintf(stderr, "luastore: %s was reloaded\n", path)
+	fmt.Fprintf(stderr, "luastore: %s was reloaded\n", before.Path)
+	if now := s.host.Config(); !reflect.DeepEqual(before.Runner, now.Runner) || before.Telemetry != now.Telemetry {
+		fmt.Fprintf(stderr, "luastore: what changed in runner and telemetry counts from the next start on\n")
+	}
 }
 
 // close closes the stores also when ctx has ended: an interrupt must not cut off what closing has to finish.

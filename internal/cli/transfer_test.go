@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -309,6 +310,56 @@ func TestExport_CutPartFile_BeginsAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEntries(t, string(text), 20)
+}
+
+// TestExport_TwoToOneFile begins an export while another to the same file is under way.
+func TestExport_TwoToOneFile_TheSecondIsRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.jsonl")
+	var second func()
+	before := func(op store.Op, _ string) error {
+		if op == store.OpEntry {
+			second()
+		}
+		return nil
+	}
+	withHandle(t, t.Context(), store.Definition{Open: opener(t, "mem:", before)}, func(ctx context.Context, h *store.Handle) {
+		second = sync.OnceFunc(func() {
+			for _, o := range []exportOptions{{output: file}, {output: file, restart: true, force: true}} {
+				if err := (&app{stderr: io.Discard}).exportStore(ctx, h, o); !errors.Is(err, errLocked) {
+					t.Errorf("%+v: got %v", o, err)
+				}
+			}
+		})
+		fillStore(t, ctx, h, 0, 20)
+		if err := (&app{stderr: io.Discard}).exportStore(ctx, h, exportOptions{output: file}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantEntries(t, string(text), 20)
+	if left, _ := filepath.Glob(file + ".*"); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
+}
+
+// A file that came while the export was on its way to it is not replaced either.
+func TestExport_FileThatCameMeanwhile_IsKept(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.jsonl")
+	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	withHandle(t, t.Context(), store.Definition{Open: opener(t, "mem:", nil)}, func(ctx context.Context, h *store.Handle) {
+		err := (&app{stderr: io.Discard}).exportStore(ctx, h, exportOptions{output: file})
+		if err == nil || !strings.HasSuffix(err.Error(), "the file is there already: name another, or give --force to replace it") {
+			t.Errorf("got %v", err)
+		}
+	})
+	if text, err := os.ReadFile(file); err != nil || string(text) != "mine" {
+		t.Errorf("it holds %q, %v", text, err)
+	}
 }
 
 // importText imports a text into a store.
