@@ -18,8 +18,12 @@ type runner struct{ m *testing.M }
 
 func (r runner) Run() int { return redistest.Main(r.m) }
 
+// raceOptions spare the processes of the command the second that the race detector else waits for at the end of each.
+const raceOptions = "atexit_sleep_ms=0"
+
 // TestMain lets the test binary be the command too, for the scripts in testdata/script.
 func TestMain(m *testing.M) {
+	os.Setenv("GORACE", raceOptions)
 	testscript.Main(runner{m}, map[string]func(){"luastore": func() {
 		process := &Process{Executable: os.Executable, Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 		os.Exit(process.Main())
@@ -31,8 +35,6 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 // Each script in testdata/script runs in a folder of its own with the files below it; see package testscript. Besides its commands there is
 //
 //	exits CODE luastore ARGUMENT...    run the command, which must end with that code; then stdout and stderr look at what it printed
-//
-// and $REDIS, the URL of an empty database, where the name of the script begins with redis.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -40,7 +42,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
-		Setup:               func(env *testscript.Env) error { return nil },
+		Setup:               func(env *testscript.Env) error { env.Setenv("GORACE", raceOptions); return nil },
 	})
 }
 
