@@ -433,3 +433,11 @@ func TestReload_ThatRemovesAStoreWithItsRules_LeavesItClosedToThoseWhoHoldIt(t *
 	s.reload(t, bare+"  hidden: \"mem:\"\n")
 	ok(t, s.set(t, "hidden", "a:b", "1"))
 }
+
+// A pipe that nobody writes to must not hold up a host, nor a command that was told to end.
+func TestLoad_OfWhatIsNoRegularFile_IsRefusedAtOnce(t *testing.T) {
+	_, err := config.Load(t.TempDir(), all.Opener, nil)
+	if !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), "no regular file") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -74,6 +74,7 @@ func TestSchema_OfValidFiles_FindsNothing(t *testing.T) {
 var unseen = []string{
 	"default-ttl-longer-than-max-ttl", "never-with-max-ttl", "ttl-too-short-and-too-long", "limits-that-leave-no-key", "unknown-scheme",
 	"url-of-a-driver-that-refuses-it", "variable-not-set", "variable-never-closed", "variable-with-a-bad-name", "variable-that-is-empty",
+	"variable-that-is-no-operation",
 	"file-not-there", "store-of-a-rule-that-is-none", "pattern-that-ends-with-a-backslash", "tag", "anchor-and-alias", "two-documents",
 	"merge-key", "quotes-never-closed", "control-character", "latin-1",
 }

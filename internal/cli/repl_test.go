@@ -177,7 +177,7 @@ func TestRepl_InputThatCannotBeRead_IsTold(t *testing.T) {
 		got.stderr != "luastore: cannot read on: a line is longer than 1048576 bytes\n" {
 		t.Errorf("got %d %s", got.code, got.stderr)
 	}
-	long := typed(t, "1\nx = {\n"+strings.Repeat(strings.Repeat("1,", 5_000)+"\n", script.MaxSource/10_000)+"}\n2\n")
+	long := typed(t, "1\ndo\n"+strings.Repeat(strings.Repeat("x=1 ", 2_500)+"\n", script.MaxSource/10_000+2)+"end\n2\n")
 	if long.code != 1 || long.stdout != "1\n" || long.stderr != "luastore: cannot read on: the statement at line 2 is longer than 1048576 bytes\n" {
 		t.Errorf("got %d %s", long.code, long.stderr)
 	}

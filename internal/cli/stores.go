@@ -27,14 +27,32 @@ import (
 // storeFlags say which stores a command has.
 type storeFlags struct {
 	stores []string
-	config string
+	config fileName
 }
+
+// A fileName is an argument that names a file. An empty one, as a shell makes it of a variable that is not set, is not the same as none.
+type fileName string
+
+// Set takes the name.
+func (f *fileName) Set(name string) error {
+	if name == "" {
+		return errors.New("want the name of a file")
+	}
+	*f = fileName(name)
+	return nil
+}
+
+// String returns the name.
+func (f *fileName) String() string { return string(*f) }
+
+// Type is how help names the value.
+func (f *fileName) Type() string { return "file" }
 
 // add gives the flags to a command.
 func (f *storeFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.stores, "store", nil, "open the store `id=url`; may be given several times")
-	flags.StringVar(&f.config, "config", "", "read stores, access rules and limits from this `file` (default: luastore.yaml, if it is there)")
+	flags.Var(&f.config, "config", "read stores, access rules and limits from this `file` (default: luastore.yaml, if it is there)")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // the flag is there
 }
 
@@ -56,7 +74,7 @@ func (a *app) openStores(f storeFlags, observe func(context.Context, store.Event
 	if err != nil {
 		return nil, err
 	}
-	path, err := configPath(f.config)
+	path, err := configPath(string(f.config))
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +266,7 @@ const closeTimeout = 5 * time.Second
 
 // loadConfig reads the configuration of a command, an empty one where there is none.
 func (a *app) loadConfig(f storeFlags) (*config.Config, error) {
-	path, err := configPath(f.config)
+	path, err := configPath(string(f.config))
 	if err != nil || path == "" {
 		return new(config.Config), err
 	}
@@ -339,12 +357,10 @@ func (a *app) withObserved(ctx context.Context, f storeFlags, observe func(conte
 // then is no news.
 func (s *stores) reload(ctx context.Context, stderr io.Writer) {
 	before := s.host.Config()
-	err := s.host.Reload(ctx)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return
-	case err != nil:
-		fmt.Fprintf(stderr, "luastore: %s was not reloaded, the one before holds on:\n%s\n", before.Path, visible(err.Error()))
+	if err := s.host.Reload(ctx); err != nil {
+		if ctx.Err() == nil {
+			fmt.Fprintf(stderr, "luastore: %s was not reloaded, the one before holds on:\n%s\n", before.Path, visible(err.Error()))
+		}
 		return
 	}
 	fmt.Fprintf(stderr, "luastore: %s was reloaded\n", before.Path)
