@@ -11,11 +11,11 @@ export NATS_SERVER := github.com/nats-io/nats-server/v2@v2.15.2
 export FUZZTIME ?= 10s
 BENCH ?= .
 
-.PHONY: help deps build test check bench microbench fuzz soak
+.PHONY: help deps build test check bench bench-peers microbench fuzz soak
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## download modules, the tools of check and nats-server
 	@for module in $$(bash .ci/modules); do go -C $$module mod download || exit 1; done
@@ -37,6 +37,11 @@ bench: ## print the tables of bench/: medians of interleaved runs, allocations, 
 	@bash .ci/install redis-server postgresql mariadb-server
 	@CGO_ENABLED=0 GOBIN="$(CURDIR)/bin" go install $(NATS_SERVER)
 	@PATH="$(CURDIR)/bin:$$PATH" LUASTORE_TEST_REQUIRE=1 go -C bench test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 1h .
+
+bench-peers: ## print the table of luastore beside its peers; PEERS_ROUNDS=5 rounds, PEERS_OUT=file for a copy, more in docs/performance.md
+	@for package in nginx libnginx-mod-http-lua lua-cjson redis-server tarantool; do bash .ci/install $$package || true; done
+	@PEERS_OUT="$(if $(PEERS_OUT),$(abspath $(PEERS_OUT)))" \
+		go -C bench test -run '^$$' -bench '^BenchmarkPeers$$' -benchtime 1x -timeout 1h .
 
 microbench: ## run the benchmarks of each package; BENCH=pattern picks some
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 2h ./...

@@ -45,7 +45,7 @@ func newHost(b *testing.B, open store.Opener) *host {
 }
 
 // unitHost returns a host in a unit of reg, which ends with the benchmark.
-func unitHost(b *testing.B, reg *store.Registry) *host {
+func unitHost(b testing.TB, reg *store.Registry) *host {
 	b.Helper()
 	h := &host{L: lua.NewState()}
 	// A deadline far away: what every script that runs under one has.

@@ -74,7 +74,7 @@ func (a *app) openStores(f storeFlags, observe func(context.Context, store.Event
 	if err != nil {
 		return nil, err
 	}
-	path, err := configPath(string(f.config))
+	path, err := configPath(f.config)
 	if err != nil {
 		return nil, err
 	}
@@ -114,9 +114,9 @@ func union(a, b []string) []string {
 }
 
 // configPath returns the configuration that a command reads, "" for none.
-func configPath(flag string) (string, error) {
+func configPath(flag fileName) (string, error) {
 	if flag != "" {
-		return flag, nil
+		return string(flag), nil
 	}
 	switch _, err := os.Lstat(config.FileName); { // a link that leads nowhere is no reason to go on without
 	case err == nil:
@@ -266,7 +266,7 @@ const closeTimeout = 5 * time.Second
 
 // loadConfig reads the configuration of a command, an empty one where there is none.
 func (a *app) loadConfig(f storeFlags) (*config.Config, error) {
-	path, err := configPath(string(f.config))
+	path, err := configPath(f.config)
 	if err != nil || path == "" {
 		return new(config.Config), err
 	}

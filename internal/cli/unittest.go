@@ -63,11 +63,12 @@ const testExamples = `  luastore test
 
 // testOptions are the flags of test.
 type testOptions struct {
-	run, config, junit string
-	timeout            time.Duration
-	memory             size // 0: not asked for
-	allow              grants
-	verbose            bool
+	run, junit string
+	config     fileName
+	timeout    time.Duration
+	memory     size // 0: not asked for
+	allow      grants
+	verbose    bool
 }
 
 // testCommand is luastore test.
@@ -89,7 +90,7 @@ func (a *app) testCommand() *cobra.Command {
 	flags.Var(&o.memory, "memory", "stop a case that needs more than this `size` (default: that of the configuration, or 128MB)")
 	flags.Var(&o.allow, "allow", "give the tests what is not safe: a `list` of io, os, load, debug (default: that of the configuration)")
 	flags.StringVar(&o.junit, "junit", "", "write a report in the format of JUnit to this `file`, - for standard output")
-	flags.StringVar(&o.config, "config", "", "take the stores of this configuration `file` (default: luastore.yaml, if it is there)")
+	flags.Var(&o.config, "config", "take the stores of this configuration `file` (default: luastore.yaml, if it is there)")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "list every case, with what it prints")
 	return cmd
 }
