@@ -165,7 +165,7 @@ var handleRules = []rule{
 		for _, o := range ops {
 			err := o.call(s.ctx, s.driver)
 			if o.writes {
-				s.wantError(o.name, err, "denied", `permission denied: it is read-only`)
+				s.wantError(o.name, err, "denied", `permission denied: store "test": it is read-only`)
 			} else {
 				s.must(o.name, err)
 			}
