@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -30,6 +31,7 @@ local s = assert(store.get("before"))
 assert(s:set("a:b", 1))
 print("ready")
 while not store.get("after") do assert(s:get("a:b") == 1) end
+print("after")
 while store.get("after") do assert(s:get("a:b") == 1) end`, "stores: {before: \"mem:\"}")
 			h.write(t, "stores: {after: nowhere}")
 			h.hangup(t)
@@ -39,6 +41,7 @@ while store.get("after") do assert(s:get("a:b") == 1) end`, "stores: {before: \"
 			h.hangup(t)
 			h.tells(t, "luastore: luastore.yaml was reloaded")
 			h.tells(t, "luastore: what changed in runner and telemetry counts from the next start on")
+			h.prints(t, "after") // else the next reload may take it away before the script has looked
 			h.write(t, "stores: {\"more\": \"mem:\"}")
 			h.hangup(t)
 			if rest, code, killed := h.ends(t); code != 0 || killed != 0 {
@@ -59,6 +62,7 @@ while store.get("after") do assert(s:get("a:b") == 1) end`, "stores: {before: \"
 type hearer struct {
 	cmd    *exec.Cmd
 	folder string
+	stdout *bufio.Reader
 	stderr *bufio.Reader
 }
 
@@ -78,17 +82,32 @@ func begin(t *testing.T, cmd *exec.Cmd, env []string, script, config string) *he
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.stderr = bufio.NewReader(stderr)
+	h.stdout, h.stderr = bufio.NewReader(stdout), bufio.NewReader(stderr)
+	heedHangup(t)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	t.Cleanup(func() { timer.Stop() })
-	if first, err := bufio.NewReader(stdout).ReadString('\n'); first != "ready\n" {
-		rest, _, _ := h.ends(t)
-		t.Fatalf("printed %q, %v\n%s", first, err, rest)
-	}
+	h.prints(t, "ready")
 	return h
+}
+
+// heedHangup has the processes that the test starts not ignore SIGHUP, as they would where the tests run under nohup: what is ignored
+// stays so in whatever is executed (execve(2)), what is caught does not.
+func heedHangup(t *testing.T) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(c) })
+}
+
+// prints reads a line of standard output.
+func (h *hearer) prints(t *testing.T, want string) {
+	t.Helper()
+	if line, err := h.stdout.ReadString('\n'); line != want+"\n" {
+		rest, _, _ := h.ends(t)
+		t.Fatalf("printed %q, %v\n%s", line, err, rest)
+	}
 }
 
 func (h *hearer) write(t *testing.T, config string) {
