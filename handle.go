@@ -116,6 +116,20 @@ func (h *Handle) enter(ctx context.Context, c *call, op Op, key string) error {
 	return err
 }
 
+// direct returns the stored key of a call that has nothing but the driver before it: nobody observes it or decides on it, it has no
+// timeout of its own, and its key is plain. It is the short way of the operations that scripts call most. Where it is not ok the
+// long way finds out why.
+func (h *Handle) direct(key string) (stored string, ok bool) {
+	s := h.store
+	if !s.bare || h.released.Load() || h.lease.unit.ended.Load() || len(s.prefix)+len(key) > s.limits.KeyBytes || !plainKey(key) {
+		return "", false
+	}
+	if s.prefix != "" {
+		key = s.prefix + key
+	}
+	return key, true
+}
+
 // writable reports that a read-only store refuses op.
 func (in *instance) writable(op Op) error {
 	if !in.def.ReadOnly {
@@ -179,7 +193,7 @@ func (h *Handle) end(ctx context.Context, c *call, e Event, err error) error {
 // wrap says where an error came about, once. A key that was not found, and a handle that is released, need no more words.
 func (h *Handle) wrap(op Op, key string, err error) error {
 	switch {
-	case err == nil, errors.Is(err, ErrReleased):
+	case err == nil, any(err) == any(ErrNotFound), errors.Is(err, ErrReleased):
 		return err
 	case errors.Is(err, ErrNotFound):
 		return ErrNotFound
@@ -209,6 +223,13 @@ func (h *Handle) Fail(ctx context.Context, op Op, key string, err error) error {
 
 // Get returns the stored value of key, or [ErrNotFound].
 func (h *Handle) Get(ctx context.Context, key string) ([]byte, error) {
+	if stored, ok := h.direct(key); ok {
+		v, err := h.store.driver.Get(ctx, stored)
+		if err != nil {
+			err = h.wrap(OpGet, key, err)
+		}
+		return v, err
+	}
 	var c call
 	err := h.enter(ctx, &c, OpGet, key)
 	var v []byte
@@ -255,6 +276,13 @@ func (h *Handle) TTL(ctx context.Context, key string) (time.Duration, error) {
 
 // Has reports whether key exists.
 func (h *Handle) Has(ctx context.Context, key string) (bool, error) {
+	if stored, ok := h.direct(key); ok {
+		found, err := h.store.driver.Has(ctx, stored)
+		if err != nil {
+			err = h.wrap(OpHas, key, err)
+		}
+		return found, err
+	}
 	var c call
 	err := h.enter(ctx, &c, OpHas, key)
 	found := false
@@ -270,6 +298,12 @@ func (h *Handle) Has(ctx context.Context, key string) (bool, error) {
 // Set writes a value with its expiry. Bytes that are no stored value are an [ErrInvalid], too many of them an [ErrTooLarge], a
 // store without room an [ErrFull]. With [KeepTTL] an existing entry keeps its expiry and a new one gets the default.
 func (h *Handle) Set(ctx context.Context, key string, v []byte, ttl time.Duration) error {
+	if stored, ok := h.direct(key); ok && h.store.plainWrite(v, &ttl) {
+		if err := h.store.driver.Set(ctx, stored, v, ttl); err != nil {
+			return h.wrap(OpSet, key, err)
+		}
+		return nil
+	}
 	var c call
 	err := h.begin(&c, key)
 	if err == nil {
@@ -292,6 +326,20 @@ func (h *Handle) Set(ctx context.Context, key string, v []byte, ttl time.Duratio
 		return err
 	}
 	return h.end(ctx, &c, Event{Op: OpSet, Key: key, Keys: 1, Bytes: len(v)}, err)
+}
+
+// plainWrite reports whether a value can be written with a ttl, which it resolves, in one step of the driver. Where it cannot, the
+// long way finds out why, or takes more steps.
+func (in *instance) plainWrite(v []byte, ttl *time.Duration) bool {
+	if in.def.ReadOnly || in.checkValue(v) != nil {
+		return false
+	}
+	resolved, err := in.def.resolveTTL(*ttl)
+	if err != nil || resolved == KeepTTL {
+		return false
+	}
+	*ttl = resolved
+	return true
 }
 
 // setKeeping writes a value that keeps the expiry of an existing entry and otherwise gets the default, which no driver does in

@@ -19,6 +19,7 @@ type instance struct {
 	info    Info
 	limits  Limits        // those of def, and of the driver once it is open
 	timeout time.Duration // of each operation; 0: none
+	bare    bool          // there are no timeout, policy and observer: only the driver has work to do
 
 	// Guarded by Registry.mu.
 	conn    *conn // held from first use until the instance is retired and its last lease has ended
@@ -56,6 +57,7 @@ func (in *instance) attach(c *conn) {
 	if in.timeout == 0 && c.info.Network {
 		in.timeout = DefaultTimeout
 	}
+	in.bare = in.timeout == 0 && in.reg.policy == nil && in.reg.observe == nil
 	in.limits.ValueBytes = tighter(in.limits.ValueBytes, c.info.MaxValueBytes)
 	in.limits.KeyBytes = tighter(in.limits.KeyBytes, c.info.MaxKeyBytes)
 	in.driver = c.driver
@@ -86,8 +88,10 @@ func (in *instance) key(key string) (string, error) {
 	if err := in.checkLength("key", key); err != nil {
 		return "", err
 	}
-	if err := CheckKey(key); err != nil {
-		return "", err
+	if !plainKey(key) {
+		if err := CheckKey(key); err != nil {
+			return "", err
+		}
 	}
 	if in.prefix == "" {
 		return key, nil

@@ -29,6 +29,37 @@ func CheckKey(key string) error {
 	return nil
 }
 
+// plainKey reports whether key is valid and all ASCII, as nearly all keys are. False says nothing: see [CheckKey].
+func plainKey(key string) bool {
+	n := len(key)
+	if colon := strings.IndexByte(key, ':'); colon < 1 || colon == n-1 {
+		return false
+	}
+	if n < 8 {
+		for i := range n {
+			if key[i]-0x20 > 0x7e-0x20 {
+				return false
+			}
+		}
+		return true
+	}
+	var odd uint64
+	for i := 0; i+8 < n; i += 8 {
+		odd |= oddBytes(key[i : i+8])
+	}
+	return odd|oddBytes(key[n-8:]) == 0
+}
+
+// oddBytes returns 0 if the first eight bytes of s are all printable ASCII.
+func oddBytes(s string) uint64 {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	_ = s[7]
+	x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	del := x ^ 0x7f*ones
+	return (x | (x - 0x20*ones) | (del - ones)) & tops
+}
+
 // checkText reports whether text, which is a key or a prefix, is not valid UTF-8 or has a control character.
 func checkText(what, text string) error {
 	if !utf8.ValidString(text) {

@@ -52,7 +52,23 @@ type unitKey struct{}
 func (r *Registry) Begin(ctx context.Context, name string) (context.Context, *Unit) {
 	ctx, cancel := context.WithCancel(ctx)
 	u := &Unit{name: name, reg: r, cancel: cancel, done: ctx.Done()}
-	return context.WithValue(ctx, unitKey{}, u), u
+	return &unitContext{ctx, u}, u
+}
+
+// A unitContext is the context that carries a unit. Unlike one of package context it has its channel at hand, for which a Lua state
+// asks before each instruction.
+type unitContext struct {
+	context.Context
+	unit *Unit
+}
+
+func (c *unitContext) Done() <-chan struct{} { return c.unit.done }
+
+func (c *unitContext) Value(key any) any {
+	if key == (unitKey{}) {
+		return c.unit
+	}
+	return c.Context.Value(key)
 }
 
 // Do runs fn as one unit without a name; see [Registry.DoNamed].

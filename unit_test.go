@@ -455,3 +455,25 @@ func TestUnit_ManyStores_AreAllReleased(t *testing.T) {
 		t.Errorf("%d released, %d live", n, seen.leases())
 	}
 }
+
+// A context made from that of a unit learns of its end without a goroutine of its own, as from one of package context.
+func TestUnit_ContextIsWatchedByNoGoroutine(t *testing.T) {
+	reg := newRegistry(t, nil)
+	ctx, u := reg.Begin(t.Context(), "job")
+	before := runtime.NumGoroutine()
+	children := make([]context.Context, 100)
+	for i := range children {
+		child, cancel := context.WithCancel(ctx)
+		defer cancel()
+		children[i] = child
+	}
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines more", n-before)
+	}
+	check(t, u.End())
+	for _, child := range children {
+		if !errors.Is(child.Err(), context.Canceled) {
+			t.Fatal("it has not ended")
+		}
+	}
+}

@@ -2,7 +2,6 @@ package storelua
 
 import (
 	"fmt"
-	"math"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -42,9 +41,10 @@ func Decode(L *lua.LState, b []byte, limits value.Limits) (lua.LValue, error) {
 
 // A decoder builds one Lua value.
 type decoder struct {
-	L   *lua.LState
-	r   value.Reader
-	gap int // absent positions that arrays may still have
+	L     *lua.LState
+	r     value.Reader
+	boxer boxer
+	gap   int // absent positions that arrays may still have
 }
 
 // value builds one value and everything in it.
@@ -59,6 +59,7 @@ func (d *decoder) value() (lua.LValue, error) {
 	if err := d.r.Deeper(); err != nil {
 		return nil, err
 	}
+	d.boxer.left += d.r.Len
 	var t *lua.LTable
 	if k == value.Array {
 		t, err = d.array(d.r.Len)
@@ -75,15 +76,16 @@ func (d *decoder) scalar(k value.Kind) lua.LValue {
 	case value.Bool:
 		return lua.LBool(d.r.Bool)
 	case value.Number:
-		return number(d.r.Num)
+		return d.boxer.number(d.r.Num)
 	}
-	return lua.LString(d.r.Str)
+	return d.boxer.string(d.r.Str)
 }
 
 // array builds a table of n elements.
 func (d *decoder) array(n int) (*lua.LTable, error) {
 	t := d.L.CreateTable(n, 0)
 	for i := 1; i <= n; i++ {
+		d.boxer.left--
 		v, err := d.value()
 		if err != nil {
 			return nil, err
@@ -110,6 +112,7 @@ func (d *decoder) table(n int) (*lua.LTable, error) {
 			}
 		}
 		key, num, flag := d.r.Str, d.r.Num, d.r.Bool
+		d.boxer.left--
 		v, err := d.value()
 		if err != nil {
 			return nil, err
@@ -131,6 +134,9 @@ func (d *decoder) table(n int) (*lua.LTable, error) {
 // sized returns a table for n pairs, of which the first key, of kind k, was just read. Its array part is made as long as the
 // leading pairs with positions as keys and scalars as elements ask for: growing it step by step takes five times the memory.
 func (d *decoder) sized(k value.Kind, n int) (*lua.LTable, error) {
+	if k != value.Number {
+		return d.L.CreateTable(0, n), nil
+	}
 	last, ahead := 0, d.r // a copy, which reads ahead
 	count := 0
 	for k == value.Number && count < n {
@@ -180,20 +186,4 @@ func (d *decoder) setNumber(t *lua.LTable, key float64, v lua.LValue) error {
 	}
 	t.RawSetInt(i, v)
 	return nil
-}
-
-// numbers are the boxed forms of the integers that are most common, which save an allocation each.
-var numbers = func() (boxed [1024]lua.LValue) {
-	for i := range boxed {
-		boxed[i] = lua.LNumber(i)
-	}
-	return boxed
-}()
-
-// number boxes a number.
-func number(f float64) lua.LValue {
-	if i := int(f); i >= 0 && i < len(numbers) && float64(i) == f && !(i == 0 && math.Signbit(f)) {
-		return numbers[i]
-	}
-	return lua.LNumber(f)
 }

@@ -28,6 +28,9 @@ type encoder struct {
 // encoders keeps the buffers of encoders.
 var encoders = sync.Pool{New: func() any { return &encoder{b: make([]byte, 0, 512)} }}
 
+// maxShort is the length up to which a string is encoded without a buffer that is kept, which costs more than it saves.
+const maxShort = 255
+
 // maxPooled is the largest buffer that is kept.
 const maxPooled = 64 << 10
 
@@ -37,6 +40,9 @@ const maxPooled = 64 << 10
 // What cannot be stored (nil, functions, userdata, threads, channels, integer keys that leave too many positions below them
 // empty) is a [value.ErrInvalid]; what is beyond limits, which a cycle always is, a [value.ErrTooLarge]. Both name the place.
 func Encode(v lua.LValue, limits value.Limits) ([]byte, error) {
+	if s, ok := v.(lua.LString); ok && len(s) <= maxShort && (limits.Bytes == 0 || len(s)+2 <= limits.Bytes) {
+		return value.AppendString(make([]byte, 0, len(s)+2), string(s)), nil
+	}
 	e := encoders.Get().(*encoder)
 	e.limits = limits.WithDefaults()
 	e.nodes, e.depth, e.gap = e.limits.Nodes-1, e.limits.Depth, maxGap
@@ -109,7 +115,8 @@ func (e *encoder) contents(t *lua.LTable) error {
 	if err != nil {
 		return err
 	}
-	switch k, _ := hash(t, last); {
+	k, v := hash(t, last)
+	switch {
 	case last >= lua.MaxArrayIndex:
 		return e.overlong(t, n, last)
 	case n < last:
@@ -120,7 +127,7 @@ func (e *encoder) contents(t *lua.LTable) error {
 			return e.array(t, n)
 		}
 	}
-	return e.pairs(t, last)
+	return e.pairs(t, last, k, v)
 }
 
 // count returns how many elements an array part has that ends at last. It stops where a value may have no more elements or
@@ -175,7 +182,7 @@ func hash(t *lua.LTable, last int) (k, v lua.LValue) {
 	if last == 0 {
 		return t.Next(lua.LNil) // Next(LNumber(0)) would skip a key
 	}
-	return t.Next(lua.LNumber(last))
+	return t.Next(number(float64(last)))
 }
 
 // array appends a table whose keys are 1 to n.
@@ -205,8 +212,8 @@ func (e *encoder) tooLong() error {
 }
 
 // pairs appends a table that is no array. How many elements it has is known when they are written: counting them first would
-// walk the table twice.
-func (e *encoder) pairs(t *lua.LTable, last int) error {
+// walk the table twice. Behind the array part, which ends at last, k and v come first.
+func (e *encoder) pairs(t *lua.LTable, last int, k, v lua.LValue) error {
 	head := len(e.b)
 	e.b = append(e.b, 0)
 	n := 0
@@ -220,7 +227,7 @@ func (e *encoder) pairs(t *lua.LTable, last int) error {
 			return err
 		}
 	}
-	for k, v := hash(t, last); k != lua.LNil; k, v = t.Next(k) {
+	for ; k != lua.LNil; k, v = t.Next(k) {
 		n++
 		if err := e.pair(k, v); err != nil {
 			return err

@@ -16,6 +16,9 @@ func AppendBool(b []byte, v bool) []byte { return msgp.AppendBool(b, v) }
 // AppendNumber appends a number in its canonical form.
 func AppendNumber(b []byte, f float64) []byte {
 	if i := int64(f); float64(i) == f && i >= -MaxInteger && i <= MaxInteger && (i != 0 || !math.Signbit(f)) {
+		if uint64(i) <= 0x7f {
+			return append(b, byte(i))
+		}
 		if i >= 0 {
 			return msgp.AppendUint64(b, uint64(i))
 		}
@@ -30,7 +33,11 @@ func AppendNumber(b []byte, f float64) []byte {
 // AppendString appends a string: as str where it is valid UTF-8, else as bin. A string of 4 GiB and more cannot be written:
 // the caller's limits keep it from coming here.
 func AppendString(b []byte, s string) []byte {
-	if utf8.ValidString(s) {
+	switch {
+	case !utf8.ValidString(s):
+	case len(s) <= 0x1f:
+		return append(append(b, 0xa0|byte(len(s))), s...)
+	default:
 		return msgp.AppendString(b, s)
 	}
 	return append(msgp.AppendBytesHeader(b, uint32(len(s))), s...)

@@ -234,6 +234,14 @@ func (r *Reader) Skip() error {
 
 // Validate reports whether b is one stored value within limits, as [ErrCorrupt] if not. It allocates nothing but the error.
 func Validate(b []byte, limits Limits) error {
+	if limits = limits.WithDefaults(); len(b) <= limits.Bytes && common(b, limits) {
+		return nil
+	}
+	return validateAny(b, limits)
+}
+
+// validateAny is Validate for every form.
+func validateAny(b []byte, limits Limits) error {
 	r, err := NewReader(b, limits)
 	if err != nil {
 		return err

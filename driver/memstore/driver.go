@@ -70,12 +70,16 @@ func (d *Driver) Has(ctx context.Context, key string) (bool, error) {
 	h := d.hash(key)
 	s := d.shardOf(h)
 	s.mu.RLock()
-	_, ok := s.live(h, key)
+	it := s.items[h]
+	if it.track != 0 || s.others != nil {
+		it, _ = s.live(h, key)
+	}
 	s.mu.RUnlock()
-	if !ok && d.closed.Load() {
+	found := it.data != nil && it.key == key // as in Get
+	if !found && d.closed.Load() {
 		return false, store.ErrUnavailable
 	}
-	return ok, nil
+	return found, nil
 }
 
 // Set implements [store.Driver].
@@ -91,6 +95,9 @@ func (d *Driver) Set(ctx context.Context, key string, value []byte, ttl time.Dur
 
 func (d *Driver) set(key string, value []byte, ttl time.Duration) error {
 	h := d.hash(key)
+	if ttl == 0 && d.room == nil && d.shardOf(h).overwrite(h, key, value) {
+		return nil
+	}
 	return d.write(h, func(s *shard) error {
 		deadline := s.until(ttl)
 		if deadline == int64(store.KeepTTL) {

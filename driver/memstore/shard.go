@@ -148,6 +148,18 @@ func (s *shard) put(h uint64, key string, value []byte, deadline int64) error {
 	return nil
 }
 
+// overwrite writes the value of an entry that there is and that never expires, as it shall be, in an unbounded store: what scripts
+// write most, for which nothing else has to change. It reports whether it did.
+func (s *shard) overwrite(h uint64, key string, value []byte) bool {
+	s.mu.Lock()
+	it, ok := s.items[h]
+	if ok = ok && it.track == 0 && it.key == key; ok {
+		s.items[h] = newItem(it.key, value)
+	}
+	s.mu.Unlock()
+	return ok
+}
+
 func (s *shard) create(h uint64, it item, deadline int64) error {
 	if err := s.room.take(1, it.bytes(), it.bytes()); err != nil {
 		return err
