@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/luastore/store/internal/encoded"
 	"github.com/luastore/store/value"
 )
 
@@ -298,7 +299,18 @@ func (h *Handle) Has(ctx context.Context, key string) (bool, error) {
 // Set writes a value with its expiry. Bytes that are no stored value are an [ErrInvalid], too many of them an [ErrTooLarge], a
 // store without room an [ErrFull]. With [KeepTTL] an existing entry keeps its expiry and a new one gets the default.
 func (h *Handle) Set(ctx context.Context, key string, v []byte, ttl time.Duration) error {
-	if stored, ok := h.direct(key); ok && h.store.plainWrite(v, &ttl) {
+	return h.set(ctx, key, v, ttl, false)
+}
+
+// SetEncoded is [Handle.Set] for a value that a package of this module has just encoded within the [Handle.Limits]: it is not checked
+// a second time. No other package can make one.
+func (h *Handle) SetEncoded(ctx context.Context, key string, v encoded.Value, ttl time.Duration) error {
+	return h.set(ctx, key, v.Bytes, ttl, true)
+}
+
+// set is Set of a value that is known to be one, or is to be checked.
+func (h *Handle) set(ctx context.Context, key string, v []byte, ttl time.Duration, known bool) error {
+	if stored, ok := h.direct(key); ok && h.store.plainWrite(v, known, &ttl) {
 		if err := h.store.driver.Set(ctx, stored, v, ttl); err != nil {
 			return h.wrap(OpSet, key, err)
 		}
@@ -306,7 +318,7 @@ func (h *Handle) Set(ctx context.Context, key string, v []byte, ttl time.Duratio
 	}
 	var c call
 	err := h.begin(&c, key)
-	if err == nil {
+	if err == nil && !known {
 		err = h.store.checkValue(v)
 	}
 	if err == nil {
@@ -330,8 +342,8 @@ func (h *Handle) Set(ctx context.Context, key string, v []byte, ttl time.Duratio
 
 // plainWrite reports whether a value can be written with a ttl, which it resolves, in one step of the driver. Where it cannot, the
 // long way finds out why, or takes more steps.
-func (in *instance) plainWrite(v []byte, ttl *time.Duration) bool {
-	if in.def.ReadOnly || in.checkValue(v) != nil {
+func (in *instance) plainWrite(v []byte, known bool, ttl *time.Duration) bool {
+	if in.def.ReadOnly || !known && in.checkValue(v) != nil {
 		return false
 	}
 	resolved, err := in.def.resolveTTL(*ttl)

@@ -28,7 +28,7 @@ func Save[T any](ctx context.Context, h *Handle, key string, v T, ttl time.Durat
 	if err != nil {
 		return h.Fail(ctx, OpSet, key, err)
 	}
-	return h.Set(ctx, key, b, ttl)
+	return h.set(ctx, key, b, ttl, true)
 }
 
 // LoadMany returns the values of those keys that exist, as [Handle.GetMany] reads and [Load] translates them. One that does not

@@ -52,7 +52,8 @@ func Encode(v lua.LValue, limits value.Limits) ([]byte, error) {
 	}
 	var out []byte
 	if err == nil {
-		out = slices.Clone(e.b)
+		out = make([]byte, len(e.b))
+		copy(out, e.b)
 	}
 	if cap(e.b) <= maxPooled {
 		e.b = e.b[:0]

@@ -9,6 +9,7 @@ import (
 	lua "github.com/yuin/gopher-lua"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/encoded"
 )
 
 // Preload makes require("store") work in L. It registers [Loader] and nothing else.
@@ -272,7 +273,7 @@ func set(L *lua.LState) int {
 	if err != nil {
 		return failed(L, h, store.OpSet, key, err)
 	}
-	if err := h.Set(contextOf(L), key, b, expiry); err != nil {
+	if err := h.SetEncoded(contextOf(L), key, encoded.Value{Bytes: b}, expiry); err != nil {
 		return fail(L, err)
 	}
 	return done(L, lua.LTrue)
@@ -295,7 +296,7 @@ func setWith(L *lua.LState, h *store.Handle, key string) int {
 	case w.version != "":
 		written, err = h.SetIfVersion(ctx, key, b, w.version, w.ttl)
 	default:
-		err = h.Set(ctx, key, b, w.ttl)
+		err = h.SetEncoded(ctx, key, encoded.Value{Bytes: b}, w.ttl)
 	}
 	return answer(L, written, err)
 }

@@ -34,13 +34,21 @@ func AppendNumber(b []byte, f float64) []byte {
 // the caller's limits keep it from coming here.
 func AppendString(b []byte, s string) []byte {
 	switch {
-	case !utf8.ValidString(s):
-	case len(s) <= 0x1f:
+	case len(s) <= 0x1f && (ascii(s) || utf8.ValidString(s)):
 		return append(append(b, 0xa0|byte(len(s))), s...)
-	default:
+	case len(s) > 0x1f && utf8.ValidString(s):
 		return msgp.AppendString(b, s)
 	}
 	return append(msgp.AppendBytesHeader(b, uint32(len(s))), s...)
+}
+
+// ascii reports whether a string is all ASCII. For the few bytes that keys have, this is faster than [utf8.ValidString].
+func ascii(s string) bool {
+	var all byte
+	for i := range len(s) {
+		all |= s[i]
+	}
+	return all < utf8.RuneSelf
 }
 
 // AppendArrayHeader appends the header of an array; n elements must follow.

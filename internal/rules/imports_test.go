@@ -25,8 +25,8 @@ const (
 // this module by name, everything else by module.
 var builds = map[string][]string{
 	module + "/value":    {msgp, fwd},
-	module:               {module + "/value", msgp, fwd},
-	module + "/storelua": {module, module + "/value", gopherLua, msgp, fwd},
+	module:               {module + "/value", module + "/internal/encoded", msgp, fwd},
+	module + "/storelua": {module, module + "/value", module + "/internal/encoded", gopherLua, msgp, fwd},
 }
 
 // users lists the folders whose packages may import a dependency. Test files may import any that is listed.
