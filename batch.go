@@ -64,7 +64,7 @@ func (h *Handle) GetMany(ctx context.Context, keys []string) (map[string][]byte,
 	stored, err := h.enterBatch(ctx, &c, OpGetMany, keys)
 	var found map[string][]byte
 	if err == nil {
-		found, err = h.getMany(c.ctx, stored)
+		found, err = h.getMany(&c, stored)
 	}
 	size := 0
 	for _, v := range found {
@@ -74,8 +74,8 @@ func (h *Handle) GetMany(ctx context.Context, keys []string) (map[string][]byte,
 }
 
 // getMany returns the values of stored keys by the names that the caller gave them.
-func (h *Handle) getMany(ctx context.Context, stored []string) (map[string][]byte, error) {
-	values, err := h.values(ctx, stored)
+func (h *Handle) getMany(c *call, stored []string) (map[string][]byte, error) {
+	values, err := h.values(c, stored)
 	found := make(map[string][]byte, len(stored))
 	for i, v := range values {
 		if v != nil {
@@ -86,7 +86,24 @@ func (h *Handle) getMany(ctx context.Context, stored []string) (map[string][]byt
 }
 
 // values returns the values of stored keys in their order, nil where there is none.
-func (h *Handle) values(ctx context.Context, stored []string) ([][]byte, error) {
+func (h *Handle) values(c *call, stored []string) ([][]byte, error) {
+	if h.store.peeker == nil {
+		return h.readMany(c.ctx, stored)
+	}
+	values, rest := h.store.peekMany(c, stored)
+	keys := make([]string, len(rest))
+	for i, place := range rest {
+		keys[i] = stored[place]
+	}
+	read, err := h.readMany(c.ctx, keys)
+	for i, v := range read {
+		values[rest[i]] = v
+	}
+	return values, err
+}
+
+// readMany asks the driver for the values of stored keys, in their order, nil where there is none.
+func (h *Handle) readMany(ctx context.Context, stored []string) ([][]byte, error) {
 	if len(stored) == 0 {
 		return nil, nil
 	}

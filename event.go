@@ -65,6 +65,9 @@ type Event struct {
 	Hit      bool          // the operation found an entry, or swapped one; for fetch: it computed nothing
 	Duration time.Duration // from the check of the arguments to the answer
 	Err      error         // nil when it succeeded; ErrNotFound is a miss
+
+	// How many keys the driver had at hand, and how many it was asked for in vain, where it is a [Peeker]; else 0.
+	PeekHits, PeekMisses int
 }
 
 // now returns the time if somebody wants to know how long something takes.

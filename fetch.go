@@ -33,7 +33,9 @@ func (h *Handle) Fetch(ctx context.Context, key string, ttl time.Duration,
 	}
 	if err == nil {
 		landed := h.store.flights.landings(c.key).Load()
-		v, err = h.read(ctx, c.key)
+		if v = h.store.peek(ctx, &c, c.key); v == nil {
+			v, err = h.read(ctx, c.key)
+		}
 		if away := goesWithout(ctx, err); away || v == nil && err == nil {
 			f := &fetch{h: h, ctx: ctx, key: c.key, ttl: ttl, fn: fn, away: away}
 			return f.miss(c, key, landed)

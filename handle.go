@@ -72,6 +72,7 @@ type call struct {
 	cancel context.CancelFunc // nil without a timeout
 	key    string             // as stored
 	start  time.Time          // zero without an observer
+	peeked struct{ hits, misses int }
 }
 
 // open starts a call.
@@ -206,6 +207,7 @@ func (h *Handle) wrap(op Op, key string, err error) error {
 func (h *Handle) tell(ctx context.Context, c *call, e Event, err error) {
 	if h.store.reg.observe != nil {
 		e.Unit, e.Store, e.Err = h.lease.unit.name, h.store.id, err
+		e.PeekHits, e.PeekMisses = c.peeked.hits, c.peeked.misses
 		h.store.reg.tell(ctx, e, c.start)
 	}
 }
@@ -232,9 +234,8 @@ func (h *Handle) Get(ctx context.Context, key string) ([]byte, error) {
 		return v, err
 	}
 	var c call
-	err := h.enter(ctx, &c, OpGet, key)
-	var v []byte
-	if err == nil {
+	v, err := h.peek(ctx, &c, OpGet, key)
+	if err == nil && v == nil {
 		v, err = h.store.driver.Get(c.ctx, c.key)
 	}
 	if err, done := h.settled(&c, err); done {
@@ -285,9 +286,9 @@ func (h *Handle) Has(ctx context.Context, key string) (bool, error) {
 		return found, err
 	}
 	var c call
-	err := h.enter(ctx, &c, OpHas, key)
-	found := false
-	if err == nil {
+	v, err := h.peek(ctx, &c, OpHas, key)
+	found := v != nil
+	if err == nil && !found {
 		found, err = h.store.driver.Has(c.ctx, c.key)
 	}
 	if err, done := h.settled(&c, err); done {

@@ -14,12 +14,13 @@ type instance struct {
 	driver  Driver // nil until first use; set under Registry.mu
 	batcher Batcher
 	counter Counter
+	peeker  Peeker
 	lanes   *lanes   // of the connection
 	flights *flights // of the connection
 	info    Info
 	limits  Limits        // those of def, and of the driver once it is open
 	timeout time.Duration // of each operation; 0: none
-	bare    bool          // there are no timeout, policy and observer: only the driver has work to do
+	bare    bool          // there are no timeout, policy, observer and near cache: only the driver has work to do
 
 	// Guarded by Registry.mu.
 	conn    *conn // held from first use until the instance is retired and its last lease has ended
@@ -52,12 +53,13 @@ func (in *instance) attach(c *conn) {
 	in.info = c.info
 	in.batcher, _ = c.driver.(Batcher)
 	in.counter, _ = c.driver.(Counter)
+	in.peeker, _ = c.driver.(Peeker)
 	in.lanes, in.flights = c.lanes, c.flights
 	in.timeout = in.def.Timeout
 	if in.timeout == 0 && c.info.Network {
 		in.timeout = DefaultTimeout
 	}
-	in.bare = in.timeout == 0 && in.reg.policy == nil && in.reg.observe == nil
+	in.bare = in.timeout == 0 && in.peeker == nil && in.reg.policy == nil && in.reg.observe == nil
 	in.limits.ValueBytes = tighter(in.limits.ValueBytes, c.info.MaxValueBytes)
 	in.limits.KeyBytes = tighter(in.limits.KeyBytes, c.info.MaxKeyBytes)
 	in.driver = c.driver

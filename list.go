@@ -97,7 +97,7 @@ func (h *Handle) items(c *call, keys []string) ([]Item, error) {
 	for i, key := range keys {
 		stored[i] = h.store.prefix + key
 	}
-	values, err := h.values(c.ctx, stored)
+	values, err := h.values(c, stored)
 	if err != nil {
 		return nil, err
 	}

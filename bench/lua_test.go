@@ -187,7 +187,7 @@ func together(loops [2]func(n int), n int) {
 // scaling prints how well an operation scales to two threads beside what has no store in it.
 func (t *table) scaling(name, beside string) {
 	gain := func(name string, round int) float64 {
-		return t.find(name+", 1 thread").ns[round] / t.find(name+", 2 threads").ns[round]
+		return t.find(name + ", 1 thread").ns[round] / t.find(name + ", 2 threads").ns[round]
 	}
 	var each, own []float64
 	for round := range t.find(name + ", 1 thread").ns {

@@ -12,6 +12,8 @@
 //
 //   - db.client.operation.duration: histogram, seconds, of every operation on entries. Its count is the number of operations.
 //   - luastore.store.lookups: counter of get, entry, ttl, has and fetch that did not fail, with luastore.hit true or false.
+//   - luastore.store.near.lookups: counter of keys that get, has, fetch, get_many and list looked for in a near cache, where the store has
+//     one, with luastore.hit true or false.
 //   - luastore.store.io: histogram, bytes of values that one operation moved, with luastore.io.direction read or write.
 //   - luastore.store.batch.size: histogram, keys of one get_many, set_many or delete_many.
 //   - luastore.store.errors: counter of all that failed, operations and the life of stores alike.

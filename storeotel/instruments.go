@@ -11,6 +11,7 @@ import (
 type instruments struct {
 	duration    metric.Float64Histogram
 	lookups     metric.Int64Counter
+	near        metric.Int64Counter
 	io          metric.Int64Histogram
 	batches     metric.Int64Histogram
 	errors      metric.Int64Counter
@@ -26,6 +27,7 @@ func newInstruments(m metric.Meter) (instruments, error) {
 	in := instruments{
 		duration:    b.duration(),
 		lookups:     b.counter("luastore.store.lookups", "{lookup}", "Lookups of one key, by whether they found an entry."),
+		near:        b.counter("luastore.store.near.lookups", "{lookup}", "Keys looked for in the near cache of a store, by whether they were there."),
 		io:          b.histogram("luastore.store.io", "By", "Bytes of values that one operation read or wrote.", ioBounds),
 		batches:     b.histogram("luastore.store.batch.size", "{key}", "Keys of one batch.", batchBounds),
 		errors:      b.counter("luastore.store.errors", "{error}", "Operations that failed."),

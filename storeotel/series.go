@@ -22,26 +22,27 @@ type operation struct {
 	op     store.Op
 	lookup bool // of one key, so that Hit says whether there was an entry
 	batch  bool
+	near   bool // it looks in a near cache first, where the store has one
 	life   bool // of a store: nothing is done on entries
 }
 
 // operations are all that there are. The place of each is its index in a label.
 var operations = [...]operation{
-	{op: store.OpGet, lookup: true},
+	{op: store.OpGet, lookup: true, near: true},
 	{op: store.OpEntry, lookup: true},
 	{op: store.OpTTL, lookup: true},
-	{op: store.OpHas, lookup: true},
-	{op: store.OpFetch, lookup: true},
+	{op: store.OpHas, lookup: true, near: true},
+	{op: store.OpFetch, lookup: true, near: true},
 	{op: store.OpSet},
 	{op: store.OpDelete},
 	{op: store.OpTouch},
 	{op: store.OpCompareAndSwap},
 	{op: store.OpIncr},
 	{op: store.OpUpdate},
-	{op: store.OpGetMany, batch: true},
+	{op: store.OpGetMany, batch: true, near: true},
 	{op: store.OpSetMany, batch: true},
 	{op: store.OpDeleteMany, batch: true},
-	{op: store.OpList},
+	{op: store.OpList, near: true},
 	{op: store.OpOpen, life: true},
 	{op: store.OpClose, life: true},
 	{op: store.OpAcquire, life: true},
@@ -100,6 +101,7 @@ type series struct {
 // An answer holds the options of what is recorded beside the duration of an operation that did not fail.
 type answer struct {
 	lookup []metric.AddOption
+	near   []metric.AddOption // also of one that failed after it
 	io     []metric.RecordOption
 }
 
@@ -112,6 +114,9 @@ func newAnswer(all []attribute.KeyValue, op operation, hit bool) answer {
 	var a answer
 	if op.lookup {
 		a.lookup = []metric.AddOption{with(all, hitKey.Bool(hit))}
+	}
+	if op.near {
+		a.near = []metric.AddOption{with(all, hitKey.Bool(hit))}
 	}
 	if !op.life {
 		a.io = []metric.RecordOption{with(all, directionKey.String(op.direction(hit)))}

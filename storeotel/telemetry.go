@@ -114,6 +114,12 @@ func (t *Telemetry) record(ctx context.Context, e *store.Event, l *label, i int,
 		return
 	}
 	t.duration.Record(ctx, e.Duration.Seconds(), o.record...)
+	if e.PeekHits > 0 {
+		t.near.Add(ctx, int64(e.PeekHits), s.hit.near...)
+	}
+	if e.PeekMisses > 0 {
+		t.near.Add(ctx, int64(e.PeekMisses), s.miss.near...)
+	}
 	if kind == "" {
 		t.answer(ctx, e, s)
 	}

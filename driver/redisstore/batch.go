@@ -15,7 +15,16 @@ import (
 
 // GetMany returns the values of keys, in order, nil for those that do not exist, and for those that failed.
 func (d *Driver) GetMany(ctx context.Context, keys []string) ([][]byte, error) {
-	results := d.many(ctx, keys, true, func(i int) rueidis.Completed { return d.build.Get().Key(keys[i]).Build() })
+	return d.gotten(ctx, keys, d.many(ctx, keys, true, d.sending(ctx, d.getOf(keys))))
+}
+
+// getOf returns what makes the command that reads one of keys.
+func (d *Driver) getOf(keys []string) func(i int) rueidis.Completed {
+	return func(i int) rueidis.Completed { return d.build.Get().Key(keys[i]).Build() }
+}
+
+// gotten returns the values that a batch of reads got.
+func (d *Driver) gotten(ctx context.Context, keys []string, results []rueidis.RedisResult) ([][]byte, error) {
 	if err := unanswered(results); err != nil {
 		return nil, d.readError(ctx, err)
 	}
@@ -56,11 +65,9 @@ func unsent(results []rueidis.RedisResult) (why error) {
 
 // SetMany writes entries, all with one ttl.
 func (d *Driver) SetMany(ctx context.Context, entries []store.Item, ttl time.Duration) error {
-	keys := make([]string, len(entries))
-	for i := range entries {
-		keys[i] = entries[i].Key
-	}
-	results := d.many(ctx, keys, false, func(i int) rueidis.Completed { return d.set(keys[i], entries[i].Value, ttl) })
+	keys := keysIn(entries)
+	set := func(i int) rueidis.Completed { return d.set(keys[i], entries[i].Value, ttl) }
+	results := d.many(ctx, keys, false, d.sending(ctx, set))
 	if err := unsent(results); err != nil {
 		return d.writeError(ctx, err)
 	}
@@ -73,9 +80,18 @@ func (d *Driver) SetMany(ctx context.Context, entries []store.Item, ttl time.Dur
 	return failed.err()
 }
 
+func keysIn(entries []store.Item) []string {
+	keys := make([]string, len(entries))
+	for i := range entries {
+		keys[i] = entries[i].Key
+	}
+	return keys
+}
+
 // DeleteMany removes keys and returns how many existed.
 func (d *Driver) DeleteMany(ctx context.Context, keys []string) (int, error) {
-	results := d.many(ctx, keys, false, func(i int) rueidis.Completed { return d.build.Del().Key(keys[i]).Build() })
+	del := func(i int) rueidis.Completed { return d.build.Del().Key(keys[i]).Build() }
+	results := d.many(ctx, keys, false, d.sending(ctx, del))
 	if err := unsent(results); err != nil {
 		return 0, d.writeError(ctx, err)
 	}

@@ -201,10 +201,16 @@ func broken(ctx context.Context, err error) bool {
 
 // doMulti sends commands in one go. It returns one result for each, or the reason why none was sent.
 func (n *node) doMulti(ctx context.Context, commands []rueidis.Completed) ([]rueidis.RedisResult, error) {
+	return n.exchange(ctx, commands, func(*link) {})
+}
+
+// exchange is doMulti that tells on which link, before it sends anything.
+func (n *node) exchange(ctx context.Context, commands []rueidis.Completed, on func(l *link)) ([]rueidis.RedisResult, error) {
 	c, err := n.begin(ctx, len(commands))
 	if err != nil {
 		return nil, err
 	}
+	on(c.link)
 	results := n.client.DoMulti(c.handed, commands...)
 	var failed error
 	for i := range results {

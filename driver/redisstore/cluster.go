@@ -26,7 +26,7 @@ type cluster struct {
 }
 
 func (d *Driver) newCluster() (*cluster, error) {
-	c := &cluster{driver: d, nodes: nodes{driver: d, kind: "Redis", source: "the cluster announced", login: d.target.dataLogin}}
+	c := &cluster{driver: d, nodes: nodes{driver: d, kind: "Redis", source: "the cluster announced", login: d.dataLogin}}
 	c.inquiry.find = c.learn
 	for _, address := range d.target.addresses() {
 		n, err := c.nodes.at(address)
@@ -40,7 +40,8 @@ func (d *Driver) newCluster() (*cluster, error) {
 }
 
 // lookAgain asks where the slots are from time to time while a primary is silent, until the driver is closed: those who wait for it
-// may wait long, and do not see that another has taken its place.
+// may wait long, and do not see that another has taken its place. With a near cache it always asks: those who are answered from there
+// do not see either that their primary was cut off from the others.
 func (c *cluster) lookAgain() {
 	if c.driver.closing.Err() != nil {
 		return
@@ -49,6 +50,9 @@ func (c *cluster) lookAgain() {
 		if n.isSilent() {
 			c.inquiry.start(n)
 		}
+	}
+	if c.driver.near != nil {
+		c.inquiry.start(nil)
 	}
 	time.AfterFunc(maxSilence, c.lookAgain)
 }
@@ -119,7 +123,9 @@ func (c *cluster) elsewhere(ctx context.Context, key string, w way, err error) (
 		if n == nil {
 			return way{}, false
 		}
-		c.owners[slotOf(key)].Store(n)
+		if old := c.owners[slotOf(key)].Swap(n); old != nil && old != n {
+			old.loseNear()
+		}
 		c.inquiry.start(nil)
 		return way{node: n}, true
 	case "ASK":
@@ -250,8 +256,14 @@ func (c *cluster) adopt(ranges []slotRange) error {
 		}
 		primaries, replicas = append(primaries, r.primary), append(replicas, r.replicas...)
 	}
+	losers := map[*node]bool{}
 	for slot, n := range owners {
-		c.owners[slot].Store(n)
+		if old := c.owners[slot].Swap(n); old != nil && old != n {
+			losers[old] = true
+		}
+	}
+	for n := range losers {
+		n.loseNear()
 	}
 	c.mu.Lock()
 	c.known = append(primaries, replicas...)

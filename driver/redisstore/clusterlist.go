@@ -192,7 +192,8 @@ func (c *cluster) keysOf(ctx context.Context, servers []*node, first, end int, p
 		keys = append(keys, key)
 	}
 	d := c.driver
-	types := d.many(ctx, keys, true, func(i int) rueidis.Completed { return d.build.Type().Key(keys[i]).Build() })
+	typeOf := func(i int) rueidis.Completed { return d.build.Type().Key(keys[i]).Build() }
+	types := d.many(ctx, keys, true, d.sending(ctx, typeOf))
 	kept := keys[:0]
 	for i, key := range keys {
 		kind, err := types[i].ToString()

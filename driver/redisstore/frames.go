@@ -28,7 +28,15 @@ type frames struct {
 	cr     bool // the byte before was a carriage return
 	depth  int
 	left   [maxNesting]int // elements still to come, by depth
+
+	pushes  bool // news may come between replies
+	matched int  // bytes of newsHead so far
+	news    bool // the present message is the rest of news, and counts as none
 }
+
+// newsHead begins the one kind of news that a near cache asks for. What follows is an array of keys, or nil. The client takes any other
+// kind as the answer to a subscription, and panics where there was none.
+const newsHead = ">2\r\n$10\r\ninvalidate\r\n"
 
 // feed takes the next piece and returns how many messages it completes.
 func (f *frames) feed(p []byte) (complete int, err error) {
@@ -39,6 +47,14 @@ func (f *frames) feed(p []byte) (complete int, err error) {
 			if f.body == 0 {
 				complete += f.done()
 			}
+			continue
+		}
+		if f.line == 0 && (f.matched > 0 || p[0] == '>' && f.mayBeNews()) {
+			n := f.head(p)
+			if n == 0 {
+				return complete, errFrame
+			}
+			p = p[n:]
 			continue
 		}
 		if f.line == 0 {
@@ -64,6 +80,22 @@ func (f *frames) feed(p []byte) (complete int, err error) {
 	return complete, nil
 }
 
+// mayBeNews reports whether news may begin here. Before version 7 a server may put them into the middle of some answers, for none of
+// which the driver asks.
+func (f *frames) mayBeNews() bool { return f.pushes && !f.news && f.depth == 0 }
+
+// head reads on in what begins news and returns how many bytes it took, 0 if this is something else.
+func (f *frames) head(p []byte) int {
+	n := min(len(p), len(newsHead)-f.matched)
+	if string(p[:n]) != newsHead[f.matched:f.matched+n] {
+		return 0
+	}
+	if f.matched += n; f.matched == len(newsHead) {
+		f.matched, f.news = 0, true
+	}
+	return n
+}
+
 // header reads on in the line that begins a message and returns how many bytes it took.
 func (f *frames) header(p []byte) (n int, ended bool, err error) {
 	switch f.kind {
@@ -80,7 +112,7 @@ func (f *frames) header(p []byte) (n int, ended bool, err error) {
 		}
 		return n, ended, nil
 	}
-	return 0, false, errFrame // pushes among them: the driver subscribes to nothing
+	return 0, false, errFrame // other pushes among them: the driver subscribes to nothing
 }
 
 // lineFits checks the kinds of which the client reads a fixed number of bytes, whatever the line.
@@ -120,6 +152,9 @@ func (f *frames) number(p []byte) (n int, ended bool, err error) {
 // begin acts on a whole header and returns 1 if it completes a message.
 func (f *frames) begin() (int, error) {
 	n := f.length
+	if f.news && f.depth == 0 && f.kind != '*' && f.kind != '_' {
+		return 0, errFrame
+	}
 	switch f.kind {
 	default:
 		return f.done(), nil
@@ -151,13 +186,17 @@ func (f *frames) begin() (int, error) {
 	}
 }
 
-// done ends one element and the arrays that it completes. It returns 1 at the end of a whole message.
+// done ends one element and the arrays that it completes. It returns 1 at the end of a whole message that is no news.
 func (f *frames) done() int {
 	for f.depth > 0 {
 		if f.left[f.depth-1]--; f.left[f.depth-1] > 0 {
 			return 0
 		}
 		f.depth--
+	}
+	if f.news {
+		f.news = false
+		return 0
 	}
 	return 1
 }

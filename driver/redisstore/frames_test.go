@@ -68,8 +68,9 @@ func FuzzFrames(f *testing.F) {
 		f.Add([]byte(seed), 3)
 	}
 	f.Add([]byte("*2\r\n$1\r\na\r\n:1\r\n+OK\r\n"), 5)
+	f.Add([]byte(newsOfKey+"+OK\r\n"+newsOfAll), 20)
 	f.Fuzz(func(t *testing.T, stream []byte, cut int) {
-		var whole, parts frames
+		whole, parts := frames{pushes: true}, frames{pushes: true}
 		a, errA := whole.feed(stream)
 		cut = max(0, min(cut, len(stream)))
 		b, errB := parts.feed(stream[:cut])

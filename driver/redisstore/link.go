@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/luastore/store/driver/redisstore/internal/near"
 )
 
 const (
@@ -40,10 +42,12 @@ type link struct {
 	answered atomic.Int64 // replies
 	greeted  atomic.Int64 // of them, before any caller used the link
 	signs    atomic.Int64 // of life: changes as bytes come, as a long command goes out, and when an idle link begins to wait
+	heard    atomic.Int64 // bytes that came
 	commands atomic.Int64 // of calls that are or may be in the client
 	ready    atomic.Bool  // the handshake is over
 	piped    atomic.Bool  // the client reads replies on a goroutine of its own, so that calls notice the end of their context
 	dead     atomic.Bool
+	source   atomic.Pointer[near.Source] // of what is read on it for the near cache; not nil
 
 	alone   chan struct{} // held by a call that reads its own reply; all others wait until it is done
 	gone    chan struct{} // closed once the link is dead and no call that began on it is in the client any more
@@ -61,7 +65,10 @@ type owed struct {
 }
 
 func newLink(conn net.Conn, n *node) *link {
-	return &link{Conn: conn, node: n, dialed: time.Now(), alone: make(chan struct{}, 1), gone: make(chan struct{})}
+	l := &link{Conn: conn, node: n, dialed: time.Now(), alone: make(chan struct{}, 1), gone: make(chan struct{})}
+	l.source.Store(&near.Source{})
+	l.in.pushes = n.login.near != nil
+	return l
 }
 
 // Write sends commands.
@@ -93,6 +100,7 @@ func (l *link) writePieces(p []byte) (done int, err error) {
 func (l *link) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
 	l.signs.Add(int64(n))
+	l.heard.Add(int64(n))
 	replies, broken := l.in.feed(p[:n])
 	answered := l.answered.Add(int64(replies))
 	if broken == nil && answered > l.written.Load() {
@@ -213,6 +221,7 @@ func (l *link) Close() error {
 func (l *link) cut() error {
 	l.dead.Store(true)
 	l.node.live.CompareAndSwap(l, nil)
+	l.loseNear()
 	l.mu.Lock()
 	l.settle(len(l.owed))
 	l.mu.Unlock()

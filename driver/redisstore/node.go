@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/driver/redisstore/internal/near"
 )
 
 // redialGap is the shortest time between an attempt to connect that failed, or whose connection answered no call, and the next;
@@ -56,6 +57,7 @@ type login struct {
 	password             unique.Handle[string]
 	db                   int
 	tls                  *tls.Config // nil: without
+	near                 *near.Cache // that the connection fills; nil: none
 }
 
 // An attempt is one try to connect, which all calls that need it wait for.
@@ -75,7 +77,7 @@ func newNode(address string, to *target, as login, p *pace) (*node, error) {
 	}
 	n.closing, n.cancel = context.WithCancel(context.Background())
 	var err error
-	n.client, err = rueidis.NewClient(rueidis.ClientOption{
+	option := rueidis.ClientOption{
 		InitAddress:         []string{address},
 		Username:            as.username,
 		Password:            as.password.Value(),
@@ -92,7 +94,11 @@ func newNode(address string, to *target, as login, p *pace) (*node, error) {
 		BlockingPipeline:    -1,   // batches of any size share it
 		ReadBufferEachConn:  bufferSize,
 		WriteBufferEachConn: bufferSize,
-	})
+	}
+	if as.near != nil {
+		option.OnInvalidations = n.changed // which also makes the client read replies on a goroutine of its own
+	}
+	n.client, err = rueidis.NewClient(option)
 	// It would connect at once, which dial refuses, and is returned all the same: it connects again.
 	if n.client == nil {
 		n.cancel()
@@ -152,8 +158,11 @@ func (n *node) dialOnce(a *attempt, turn time.Duration) {
 		n.pace.await(n.closing, turn)
 	}
 	err := n.wake()
-	if err == nil && n.verify != nil {
+	if err == nil {
 		err = n.verified()
+	}
+	if l := n.latest.Load(); err != nil && l != nil {
+		l.cut() // what did not answer is not asked again
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -239,6 +248,10 @@ func (n *node) wake() (err error) {
 func (n *node) publish() error {
 	l := n.latest.Load()
 	l.greeted.Store(l.answered.Load())
+	if n.login.near != nil {
+		l.piped.Store(true)
+		l.watchNear(l.heard.Load(), 0)
+	}
 	n.live.Store(l)
 	if l.dead.Load() {
 		n.live.CompareAndSwap(l, nil)
@@ -283,13 +296,16 @@ func dialNetwork(ctx context.Context, address string, dialer *net.Dialer, config
 	return dialer.DialContext(ctx, "tcp", address)
 }
 
-// verified runs verify, and breaks a connection to a server that is not what it should be.
+// verified looks whether the server of a new connection is what it should be.
 func (n *node) verified() error {
 	ctx, cancel := context.WithTimeout(n.closing, min(n.target.DialTimeout, time.Hour))
 	defer cancel()
-	err := n.verify(ctx, n)
-	if err != nil {
-		n.latest.Load().cut()
+	var err error
+	if n.verify != nil {
+		err = n.verify(ctx, n)
+	}
+	if err == nil && n.login.near != nil {
+		err = n.track(ctx)
 	}
 	return err
 }
@@ -300,6 +316,7 @@ var errRetired = &notSent{store.Errorf(store.ErrUnavailable, "store unavailable:
 // retire lets no call begin any more, and closes the node when those under way have ended.
 func (n *node) retire() {
 	n.retire1.Do(func() { close(n.retired) })
+	n.loseNear()
 	n.closeIfDrained()
 }
 

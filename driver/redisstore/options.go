@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -16,6 +17,7 @@ import (
 	"unique"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/driver/redisstore/internal/near"
 )
 
 // Defaults of [Options].
@@ -47,6 +49,9 @@ type Options struct {
 	ClientName string
 	// DialTimeout bounds each of connecting and the first exchange with the server. Default [DefaultDialTimeout].
 	DialTimeout time.Duration
+	// Near is how many bytes of this process's memory a near cache of values that were read may take, at least 1 MiB, beyond which
+	// those go that were not used lately; see the package comment. Default 0: there is none.
+	Near int64
 	// TLS encrypts the connection, at least TLS 1.2, and verifies the server. Not over a unix socket. Default false.
 	TLS bool
 	// CAFile is a PEM file with the authorities to trust. Default: those of the system.
@@ -210,13 +215,14 @@ var parameters = map[string]func(o *Options, value string) error{
 		}
 		return nil
 	},
+	"near":              (*Options).setNear,
 	"key":               func(o *Options, v string) error { o.KeyFile = v; return nil },
 	"sentinel_password": func(o *Options, v string) error { o.SentinelPassword = v; return nil },
 	"sentinel_user":     func(o *Options, v string) error { o.SentinelUsername = v; return nil },
 	"server_name":       func(o *Options, v string) error { o.ServerName = v; return nil },
 }
 
-const parameterNames = "ca, cert, client_name, db, dial_timeout, key, sentinel_password, sentinel_user, server_name"
+const parameterNames = "ca, cert, client_name, db, dial_timeout, key, near, sentinel_password, sentinel_user, server_name"
 
 func (o *Options) setParameters(query string) error {
 	values, err := url.ParseQuery(query)
@@ -241,6 +247,39 @@ func (o *Options) setParameters(query string) error {
 		}
 	}
 	return nil
+}
+
+// setNear takes the size of the near cache.
+func (o *Options) setNear(text string) error {
+	size, err := parseSize(text)
+	if err != nil {
+		return err
+	}
+	o.Near = size
+	return nil
+}
+
+// parseSize reads a number of bytes.
+func parseSize(text string) (int64, error) {
+	number, unit := text, uint64(1)
+	for i, suffix := range []string{"KiB", "MiB", "GiB"} {
+		if rest, ok := strings.CutSuffix(text, suffix); ok {
+			number, unit = rest, 1<<(10*(i+1))
+		}
+	}
+	n, err := strconv.ParseUint(number, 10, 63)
+	if err != nil || n == 0 || n > math.MaxInt64/unit {
+		return 0, invalid(`parameter near of a Redis URL must be a size of at least 1MiB, such as "1048576", "64MiB" or "1GiB"; leave it out for no near cache`)
+	}
+	return int64(n * unit), nil
+}
+
+// sizeText is the reverse of parseSize.
+func sizeText(n int64) string {
+	if n%(1<<20) == 0 {
+		return fmt.Sprintf("%dMiB", n>>20)
+	}
+	return fmt.Sprint(n)
 }
 
 func validHost(host string) bool {
@@ -298,6 +337,8 @@ func (o *Options) check() error {
 		return invalid("cert and key go together: give both or none")
 	case o.DB < 0:
 		return invalid("the database must not be negative")
+	case o.Near != 0 && o.Near < near.MinBytes:
+		return invalid("a near cache has at least 1MiB: give near= such a size or leave it out")
 	case o.DialTimeout < 0:
 		return invalid("the dial timeout must not be negative")
 	}
@@ -370,6 +411,13 @@ func (t *target) dataLogin(address string) (login, error) {
 	return login{username: t.Username, password: t.password, clientName: t.ClientName, db: t.DB, tls: config}, err
 }
 
+// dataLogin is that of the target, with the near cache that the connection fills.
+func (d *Driver) dataLogin(address string) (login, error) {
+	as, err := d.target.dataLogin(address)
+	as.near = d.near
+	return as, err
+}
+
 // sentinelLogin is how to begin a connection to a sentinel.
 func (t *target) sentinelLogin(address string) (login, error) {
 	config, err := t.tlsConfig(address)
@@ -428,6 +476,9 @@ func (o *Options) Redacted() string {
 		u.Scheme, u.Path = u.Scheme+"+cluster", ""
 	case full.Sentinel != "":
 		u.Scheme, u.Path = u.Scheme+"+sentinel", "/"+full.Sentinel+u.Path
+	}
+	if full.Near != 0 {
+		query.Set("near", sizeText(full.Near))
 	}
 	if full.SentinelPassword != "" {
 		query.Set("sentinel_password", "xxxxx")

@@ -21,6 +21,7 @@
 //	db                 number of the database, instead of /db; default 0, the only one in a cluster
 //	dial_timeout       bound on connecting to a server, and on the first exchange with it; default 5s
 //	client_name        what CLIENT LIST shows; default none
+//	near               size of a near cache, such as 64MiB; default none
 //	sentinel_user,
 //	sentinel_password  login at the sentinels, where they ask for one; default none
 //	ca                 PEM file with the authorities to trust; default those of the system (TLS only)
@@ -51,6 +52,22 @@
 // The driver asks the sentinels in turn for the primary, and the server whether it is one; it asks again where a call fails, and four times a second, as a
 // primary that was replaced while it was cut off may not know.
 //
+// # Near cache
+//
+// With a near cache, what was read stays in memory of this process, and handles answer reads from there (Get, Has, GetMany, Fetch, and
+// the values of listings) until the server says that the key has changed, which it does of each key that was read ("client tracking").
+// Whatever else there is asks the server: conditions, updates, increments, entries, times to live, listings of keys; and so do misses:
+// that there is no entry is not kept. An entry goes by itself a millisecond before its time, and where the cache is full those go that
+// were not used lately. One of more than 1 MiB, or a quarter of a smaller cache, is not kept.
+//
+// Within the process reads are as they are without it: nobody sees anything older than what a write of this process that has returned left
+// there, or what anyone in this process has read from the server. Of what other processes write there is news, on the connection that reads;
+// until it has come, which takes as long as half a round trip, reads may be answered with what was there before.
+// Where the connection breaks, the cache is emptied of what was read on it at once. Where it stands but nothing comes any more, which shows
+// after 3 s to 4 s, it is emptied too, so that nothing is older than 5 s.
+//
+// Stores share a near cache as they share the connection: those whose options are all the same.
+//
 // # Caveats
 //
 //   - What survives a crash or a failover is up to the configuration of the servers. Replication is asynchronous: a failover may
@@ -66,8 +83,11 @@
 //   - After a failover, or a restart of the server, a listing under way may miss keys or, through sentinels, begins again.
 //   - Keys with a part in braces share a slot with all others that have the same part there ({tag}); other braces in keys do no harm.
 //   - All sentinels have to be named: they are not asked for each other.
+//   - SWAPDB is no change to a key of which Redis tells: do not swap databases that a near cache reads.
+//   - A near cache costs the server memory for each key that it has been read from, up to its tracking-table-max-keys (1,000,000 by
+//     default) over all its clients, beyond which it takes keys out of the caches.
 //   - The server must allow the commands of scripts (EVALSHA, EVAL) to the user; in a cluster also ASKING and CLUSTER SLOTS, NODES
-//     and GETKEYSINSLOT; where sentinels watch it ROLE, and they SENTINEL GET-MASTER-ADDR-BY-NAME to theirs.
+//     and GETKEYSINSLOT; for a near cache CLIENT TRACKING and HELLO; where sentinels watch it ROLE, and they SENTINEL GET-MASTER-ADDR-BY-NAME to theirs.
 package redisstore
 
 import (
@@ -82,6 +102,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/driver/redisstore/internal/near"
 	"github.com/luastore/store/value"
 )
 
@@ -97,7 +118,8 @@ type Driver struct {
 	name    string // of the servers in errors
 	build   rueidis.Builder
 	servers servers
-	pace    *pace // by pointer: printing a driver must not read what dials change
+	pace    *pace       // by pointer: printing a driver must not read what dials change
+	near    *near.Cache // nil: none
 
 	closing context.Context // ends when Close begins
 	cancel  context.CancelFunc
@@ -114,6 +136,9 @@ func Opener(o *Options) store.Opener {
 			if err != nil {
 				return nil, err
 			}
+			if d.near != nil {
+				return &nearDriver{d}, nil
+			}
 			return d, nil
 		},
 	}
@@ -127,6 +152,9 @@ func open(ctx context.Context, to target) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{target: to, name: to.name(), pace: &pace{}}
+	if to.Near > 0 {
+		d.near = near.New(to.Near)
+	}
 	d.closing, d.cancel = context.WithCancel(context.Background())
 	var err error
 	if d.servers, err = d.newServers(); err != nil {

@@ -37,7 +37,7 @@ func (d *Driver) newSentinels() (*sentinels, error) {
 	s := &sentinels{
 		driver: d,
 		nodes:  nodes{driver: d, kind: "the sentinel", hint: " (sentinels have a login of their own: see sentinel_user and sentinel_password)", login: d.target.sentinelLogin},
-		data:   nodes{driver: d, kind: "Redis", source: "the sentinels named", login: d.target.dataLogin, verify: d.isPrimary},
+		data:   nodes{driver: d, kind: "Redis", source: "the sentinels named", login: d.dataLogin, verify: d.isPrimary},
 		known:  d.target.addresses(),
 	}
 	s.inquiry.find = s.learn

@@ -99,13 +99,13 @@ func (d *Driver) read(ctx context.Context, key string, command func() rueidis.Co
 	return result
 }
 
-// many sends a command for each key, in as few round trips as the servers allow, and returns their results in order. Where a
+// many sends the commands for keys, in as few round trips as the servers allow, and returns their results in order. Where a
 // connection broke under some that change nothing, reading, these are sent once more.
-func (d *Driver) many(ctx context.Context, keys []string, reading bool, command func(i int) rueidis.Completed) []rueidis.RedisResult {
+func (d *Driver) many(ctx context.Context, keys []string, reading bool, send func(g group, results []rueidis.RedisResult)) []rueidis.RedisResult {
 	results := make([]rueidis.RedisResult, len(keys))
 	todo := d.groups(ctx, keys, results)
 	for hop := range maxHops {
-		d.sendGroups(ctx, todo, command, results)
+		sendGroups(todo, results, send)
 		todo = d.again(ctx, keys, todo, results, reading && hop == 0)
 		if len(todo) == 0 || !settle(ctx, hop) {
 			break
@@ -161,16 +161,21 @@ func (d *Driver) again(ctx context.Context, keys []string, groups []group, resul
 }
 
 // sendGroups sends all groups at a time.
-func (d *Driver) sendGroups(ctx context.Context, groups []group, command func(i int) rueidis.Completed, results []rueidis.RedisResult) {
+func sendGroups(groups []group, results []rueidis.RedisResult, send func(g group, results []rueidis.RedisResult)) {
 	if len(groups) == 0 {
 		return
 	}
 	var wait sync.WaitGroup
 	for _, g := range groups[1:] {
-		wait.Go(func() { d.sendGroup(ctx, g, command, results) })
+		wait.Go(func() { send(g, results) })
 	}
-	d.sendGroup(ctx, groups[0], command, results)
+	send(groups[0], results)
 	wait.Wait()
+}
+
+// sending returns what sends a command for each key of a group.
+func (d *Driver) sending(ctx context.Context, command func(i int) rueidis.Completed) func(g group, results []rueidis.RedisResult) {
+	return func(g group, results []rueidis.RedisResult) { d.sendGroup(ctx, g, command, results) }
 }
 
 func (d *Driver) sendGroup(ctx context.Context, g group, command func(i int) rueidis.Completed, results []rueidis.RedisResult) {

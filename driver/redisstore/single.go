@@ -13,7 +13,7 @@ type single struct {
 }
 
 func (d *Driver) newSingle() (*single, error) {
-	as, err := d.target.dataLogin(d.target.Address)
+	as, err := d.dataLogin(d.target.Address)
 	if err != nil {
 		return nil, err
 	}
