@@ -14,6 +14,8 @@ const (
 	maxPage = 10_000
 	// maxScan bounds the keys that are looked at under one hold of a lock: some 10 µs.
 	maxScan = 256
+	// textBytes is how long the pieces of memory are that the keys of a page share.
+	textBytes = 1024
 	// cursorMark begins every cursor, which could not be told from the first one otherwise if the last key is the prefix
 	// itself. What follows is the last key without the prefix: a forged cursor cannot leave the prefix.
 	cursorMark = "."
@@ -58,8 +60,9 @@ type walk struct {
 	from   string // where the next round begins
 	limit  int
 	keys   []string
-	more   bool // there may be keys at from or after
-	stride int  // grows with each round, so that a run of expired keys takes few
+	text   strings.Builder // the bytes of keys, so that a page takes a few allocations
+	more   bool            // there may be keys at from or after
+	stride int             // grows with each round, so that a run of expired keys takes few
 
 	// The shards, as bits, in which some keys may have expired when the walk began. Asking later would take a key that was swept
 	// since it was taken for one that lives.
@@ -102,7 +105,7 @@ func share(limit, n int) int {
 }
 
 // take takes up to n keys of one index.
-func (w *walk) take(x *index, n int, visit func(string) bool) {
+func (w *walk) take(x *index, n int, visit func([]byte) bool) {
 	w.left, w.cut = n, false
 	x.ascend(w.from, visit)
 	if !w.cut {
@@ -114,8 +117,8 @@ func (w *walk) take(x *index, n int, visit func(string) bool) {
 }
 
 // visit takes one key and reports whether to go on.
-func (w *walk) visit(key string) bool {
-	if !strings.HasPrefix(key, w.prefix) {
+func (w *walk) visit(key []byte) bool {
+	if len(key) < len(w.prefix) || string(key[:len(w.prefix)]) != w.prefix {
 		return false
 	}
 	if w.left == 0 {
@@ -123,8 +126,19 @@ func (w *walk) visit(key string) bool {
 		return false
 	}
 	w.left--
-	w.keys = append(w.keys, key)
+	w.keys = append(w.keys, w.keep(key))
 	return true
+}
+
+// keep returns key as a string. Those of a page share pieces of memory, which are kept as long as one of their keys is.
+func (w *walk) keep(key []byte) string {
+	if w.text.Cap()-w.text.Len() < len(key) {
+		w.text.Reset() // the strings that it has given keep what it wrote
+		w.text.Grow(max(textBytes, len(key)))
+	}
+	start := w.text.Len()
+	w.text.Write(key)
+	return w.text.String()[start:]
 }
 
 // settle keeps those of the keys that this round took which belong on the page and are live, in order, and moves from past them.

@@ -89,7 +89,7 @@ func verify(tb testing.TB, d *Driver) {
 		mapped, bytes = append(mapped, keys...), bytes+n
 	}
 	for i := range d.indexes {
-		d.indexes[i].ascend("", func(key string) bool { indexed = append(indexed, key); return true })
+		d.indexes[i].ascend("", func(key []byte) bool { indexed = append(indexed, string(key)); return true })
 	}
 	slices.Sort(mapped)
 	slices.Sort(indexed)
