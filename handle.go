@@ -168,7 +168,8 @@ func (h *Handle) ask(ctx context.Context, a Access) error {
 	return Errorf(ErrDenied, denied+"%v", err)
 }
 
-// settled reports that nothing comes after the driver: the shortcut of the operations that scripts call most.
+// settled reports that nothing comes after the driver: a shortcut for what scripts call most, where there is a policy or a key is not
+// all ASCII.
 func (h *Handle) settled(c *call, err error) (error, bool) {
 	switch {
 	case c.cancel != nil || h.store.reg.observe != nil:
@@ -192,7 +193,8 @@ func (h *Handle) end(ctx context.Context, c *call, e Event, err error) error {
 	return err
 }
 
-// wrap says where an error came about, once. A key that was not found, and a handle that is released, need no more words.
+// wrap says where an error came about, once. A key that was not found, and a handle that is released, need no more words. The bare error of
+// a miss, which comes most, is recognised without a search.
 func (h *Handle) wrap(op Op, key string, err error) error {
 	switch {
 	case err == nil, any(err) == any(ErrNotFound), errors.Is(err, ErrReleased):
@@ -303,10 +305,11 @@ func (h *Handle) Set(ctx context.Context, key string, v []byte, ttl time.Duratio
 	return h.set(ctx, key, v, ttl, false)
 }
 
-// SetEncoded is [Handle.Set] for a value that a package of this module has just encoded within the [Handle.Limits]: it is not checked
-// a second time. No other package can make one.
+// SetEncoded is [Handle.Set] for a value that was just encoded within the [Handle.Limits]: it is not checked a second time. It is for
+// package storelua; hosts use [Handle.Set] or [Save], as only packages of this module can make such a v.
 func (h *Handle) SetEncoded(ctx context.Context, key string, v encoded.Value, ttl time.Duration) error {
-	return h.set(ctx, key, v.Bytes, ttl, true)
+	b := v.Bytes()
+	return h.set(ctx, key, b, ttl, b != nil)
 }
 
 // set is Set of a value that is known to be one, or is to be checked.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/luastore/store"
 	"github.com/luastore/store/driver/memstore"
+	"github.com/luastore/store/internal/encoded"
 	"github.com/luastore/store/value"
 )
 
@@ -292,4 +293,13 @@ func TestHandle_TTLs_AreThoseOfTheDefinition(t *testing.T) {
 type preferences struct {
 	Theme string `store:"theme"`
 	Size  int    `store:"size"`
+}
+
+func TestHandle_SetEncoded_DoesNotBelieveTheZeroValue(t *testing.T) {
+	reg := newRegistry(t, nil)
+	define(t, reg, "s", store.Definition{Open: newBackend().opener()})
+	ctx, _ := begin(t, reg)
+	if err := acquire(t, ctx, "s").SetEncoded(ctx, "a:b", encoded.Value{}, 0); !errors.Is(err, store.ErrInvalid) {
+		t.Errorf("got %v, want an error of kind invalid", err)
+	}
 }

@@ -335,11 +335,14 @@ func (r *Registry) supply(id string) error {
 	return nil
 }
 
-// current reports whether in is what its id stands for.
-func (r *Registry) current(in *instance) bool {
+// present returns what an id stands for, nil if it stands for nothing.
+func (r *Registry) present(id string) *instance {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.stores[in.id] == in && !r.closed
+	if r.closed {
+		return nil
+	}
+	return r.stores[id]
 }
 
 // release gives one lease back.

@@ -21,7 +21,7 @@ type Unit struct {
 	computing atomic.Int32 // functions of fetches that are running
 
 	mu       sync.Mutex
-	leases   []*lease
+	leases   leases
 	cleanups []cleanup // in the order of End, last first
 }
 
@@ -30,6 +30,48 @@ type lease struct {
 	unit    *Unit
 	store   *instance
 	handles int // not released; guarded by Unit.mu
+}
+
+// leases are those of one unit: a list while they are few, as nearly always, else a map.
+type leases struct {
+	few  []*lease
+	many map[*instance]*lease
+}
+
+// fewLeases is how many a search goes through as fast as a map finds one.
+const fewLeases = 16
+
+// on returns the lease on a store, nil if there is none.
+func (ls *leases) on(in *instance) *lease {
+	if ls.many != nil {
+		return ls.many[in]
+	}
+	for _, l := range ls.few {
+		if l.store == in {
+			return l
+		}
+	}
+	return nil
+}
+
+func (ls *leases) add(l *lease) {
+	if ls.many == nil && len(ls.few) < fewLeases {
+		ls.few = append(ls.few, l)
+		return
+	}
+	if ls.many == nil {
+		ls.many = make(map[*instance]*lease, 2*fewLeases)
+		for _, x := range ls.few {
+			ls.many[x.store] = x
+		}
+		ls.few = nil
+	}
+	ls.many[l.store] = l
+}
+
+func (ls *leases) remove(l *lease) {
+	delete(ls.many, l.store)
+	ls.few = slices.DeleteFunc(ls.few, func(x *lease) bool { return x == l })
 }
 
 // A cleanup is one thing to do when a unit ends: give back a lease, or call a function of the host.
@@ -61,6 +103,9 @@ type unitContext struct {
 	context.Context
 	unit *Unit
 }
+
+// String names the context as those of package context name theirs. Without it fmt would walk the unit, which others change meanwhile.
+func (c *unitContext) String() string { return fmt.Sprint(c.Context, ".WithUnit") }
 
 func (c *unitContext) Done() <-chan struct{} { return c.unit.done }
 
@@ -134,10 +179,8 @@ func (u *Unit) again(id string) *Handle {
 	if u.ended.Load() {
 		return nil
 	}
-	for _, l := range u.leases {
-		if l.store.id == id && u.reg.current(l.store) {
-			return l.handle()
-		}
+	if l := u.leases.on(u.reg.present(id)); l != nil {
+		return l.handle()
 	}
 	return nil
 }
@@ -168,13 +211,11 @@ func (u *Unit) adopt(in *instance) (h *Handle, fresh bool) {
 	if u.ended.Load() {
 		return nil, false
 	}
-	for _, l := range u.leases {
-		if l.store == in {
-			return l.handle(), false
-		}
+	if l := u.leases.on(in); l != nil {
+		return l.handle(), false
 	}
 	l := &lease{unit: u, store: in}
-	u.leases = append(u.leases, l)
+	u.leases.add(l)
 	u.cleanups = append(u.cleanups, cleanup{lease: l})
 	return l.handle(), true
 }
@@ -192,7 +233,7 @@ func (l *lease) put() {
 	l.handles--
 	last := l.handles == 0 && !u.ended.Load()
 	if last {
-		u.leases = slices.DeleteFunc(u.leases, func(x *lease) bool { return x == l })
+		u.leases.remove(l)
 		u.cleanups = slices.DeleteFunc(u.cleanups, func(c cleanup) bool { return c.lease == l })
 	}
 	u.mu.Unlock()
@@ -233,7 +274,7 @@ func (u *Unit) End() (err error) {
 		return nil
 	}
 	cleanups := u.cleanups
-	u.cleanups, u.leases = nil, nil
+	u.cleanups, u.leases = nil, leases{}
 	u.mu.Unlock()
 	u.cancel()
 	// Deferred calls run last first, and go on when one of them ends the goroutine.

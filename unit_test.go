@@ -477,3 +477,59 @@ func TestUnit_ContextIsWatchedByNoGoroutine(t *testing.T) {
 		}
 	}
 }
+
+// A unit that uses many stores finds each of them again, gives back what is released and the rest at its end, as one that uses few.
+func TestUnit_OfManyStores_HoldsOneLeaseOnEach(t *testing.T) {
+	const stores = 100
+	reg, rec := observed(t)
+	for i := range stores {
+		define(t, reg, fmt.Sprint("s", i), store.Definition{Open: newBackend().opener()})
+	}
+	ctx, u := reg.Begin(t.Context(), "job")
+	handles := make([]*store.Handle, stores)
+	for i := range handles {
+		handles[i] = acquire(t, ctx, fmt.Sprint("s", i))
+	}
+	for i := range handles {
+		acquire(t, ctx, fmt.Sprint("s", i)).Release()
+	}
+	if got := rec.count(store.OpAcquire); got != stores {
+		t.Errorf("%d leases were acquired, want %d", got, stores)
+	}
+	handles[7].Release()
+	acquire(t, ctx, "s7")
+	if err := reg.Replace(ctx, "s8", store.Definition{Open: newBackend().opener()}); err != nil {
+		t.Fatal(err)
+	}
+	if acquire(t, ctx, "s8").Err() != nil || handles[8].Err() != nil {
+		t.Error("a store that was replaced, or the one before, cannot be used")
+	}
+	if got := rec.count(store.OpAcquire); got != stores+2 {
+		t.Errorf("%d leases were acquired, want two more", got)
+	}
+	check(t, u.End())
+	if got := rec.count(store.OpRelease); got != stores+2 {
+		t.Errorf("%d leases were released of %d", got, stores+2)
+	}
+}
+
+func TestUnit_ContextCanBePrintedWhileTheUnitIsUsed(t *testing.T) {
+	reg, _ := observed(t)
+	ctx, _ := begin(t, reg)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 100 {
+			h, err := store.Get(ctx, "a")
+			if err == nil {
+				h.Release()
+			}
+		}
+	}()
+	for range 100 {
+		if s := fmt.Sprintf("%s", ctx); !strings.HasSuffix(s, ".WithCancel.WithUnit") {
+			t.Fatalf("it prints as %s", s)
+		}
+	}
+	<-done
+}

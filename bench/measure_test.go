@@ -57,6 +57,7 @@ func (t *table) atLeast(target float64, of, to string) {
 
 // calibrate finds how many calls fill one round.
 func (b *bench) calibrate(round time.Duration) {
+	b.run(1) // the first call may have to connect, or to grow something, and would make all rounds too short
 	for b.n = 1; ; b.n *= 4 {
 		start := time.Now()
 		b.run(b.n)

@@ -163,10 +163,10 @@ func printStores(rows []storesRow) {
 		name := func(what string) string {
 			return strings.Join([]string{kind, what, "with 10,000 stores / with 10"}, ", ")
 		}
-		fmt.Println(bound(1.2, many.get/few.get, name("get")))
-		fmt.Println(bound(1.2, many.set/few.set, name("set")))
-		fmt.Println(bound(1.2, many.again/few.again, name("unit that gets a store")))
-		fmt.Println(bound(1.2, many.all/few.all, name("a store, for a unit that gets all")))
+		fmt.Println(bound(0, many.get/few.get, name("get")))
+		fmt.Println(bound(0, many.set/few.set, name("set")))
+		fmt.Println(bound(0, many.again/few.again, name("unit that gets a store")))
+		fmt.Println(bound(0, many.all/few.all, name("a store, for a unit that gets all")))
 		fmt.Println(bound(1, float64(max(1, 1+many.goroutines))/float64(max(1, 1+few.goroutines)), name("goroutines")))
 	}
 	few, many := byKind["redis"][0], byKind["redis"][1]

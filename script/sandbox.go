@@ -2,6 +2,7 @@ package script
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -175,6 +176,9 @@ type unitContext struct {
 	guard *guard
 	gate  *gate
 }
+
+// String names the context as those of package context name theirs. Without it fmt would walk the guard, which others change meanwhile.
+func (c *unitContext) String() string { return fmt.Sprint(c.Context, ".WithGuard") }
 
 // Done returns the channel of the context below.
 func (c *unitContext) Done() <-chan struct{} {

@@ -13,7 +13,7 @@ import (
 const validateFrom = 16 << 10
 
 // Decode returns the Lua value whose stored form is b, fresh tables for L. Its strings alias b, which must not change while they
-// live. Bytes that are no value, or one beyond limits, are a [value.ErrCorrupt]; so are integer keys that leave too many
+// live; and whoever keeps a number or string of it keeps the places of up to 127 others, 2 KiB at most. Bytes that are no value, or one beyond limits, are a [value.ErrCorrupt]; so are integer keys that leave too many
 // positions below them empty, for which Lua would take memory out of all proportion.
 func Decode(L *lua.LState, b []byte, limits value.Limits) (lua.LValue, error) {
 	if s, ok := value.ShortString(b); ok && (limits.Bytes == 0 || len(b) <= limits.Bytes) {

@@ -273,7 +273,7 @@ func set(L *lua.LState) int {
 	if err != nil {
 		return failed(L, h, store.OpSet, key, err)
 	}
-	if err := h.SetEncoded(contextOf(L), key, encoded.Value{Bytes: b}, expiry); err != nil {
+	if err := h.SetEncoded(contextOf(L), key, encoded.Of(b), expiry); err != nil {
 		return fail(L, err)
 	}
 	return done(L, lua.LTrue)
@@ -296,7 +296,7 @@ func setWith(L *lua.LState, h *store.Handle, key string) int {
 	case w.version != "":
 		written, err = h.SetIfVersion(ctx, key, b, w.version, w.ttl)
 	default:
-		err = h.SetEncoded(ctx, key, encoded.Value{Bytes: b}, w.ttl)
+		err = h.SetEncoded(ctx, key, encoded.Of(b), w.ttl)
 	}
 	return answer(L, written, err)
 }

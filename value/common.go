@@ -88,7 +88,7 @@ func (c *checker) elements(i, n int) int {
 	return i
 }
 
-// pairs returns the position behind the n pairs that begin at i. The keys are to be strings or integers.
+// pairs returns the position behind the n pairs that begin at i. The keys are to be strings, integers or booleans.
 func (c *checker) pairs(i, n int) int {
 	if !c.enter(n) {
 		return 0

@@ -14,9 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/luastore/store"
 	"github.com/luastore/store/value"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -111,7 +112,7 @@ func verifyShard(tb testing.TB, s *shard) (keys []string, bytes int64) {
 			continue
 		}
 		tracked++
-		if got := s.tracks.at(it.track - 1).key; got != it.key {
+		if got := s.tracked(s.tracks.at(it.track-1).hash, it.track).key; got != it.key {
 			tb.Errorf("the track of %q is that of %q", it.key, got)
 		}
 	}

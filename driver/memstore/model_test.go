@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/luastore/store"
 	"github.com/luastore/store/value"
-	"pgregory.net/rapid"
 )
 
 // A model is what a store is meant to be: a map, and a bound on the entries in it.

@@ -148,8 +148,8 @@ func (s *shard) put(h uint64, key string, value []byte, deadline int64) error {
 	return nil
 }
 
-// overwrite writes the value of an entry that there is and that never expires, as it shall be, in an unbounded store: what scripts
-// write most, for which nothing else has to change. It reports whether it did.
+// overwrite replaces the value of an entry that exists and never expires by one that never expires either, in an unbounded store: what
+// scripts write most, for which nothing but the map changes. It reports whether it did.
 func (s *shard) overwrite(h uint64, key string, value []byte) bool {
 	s.mu.Lock()
 	it, ok := s.items[h]
@@ -175,7 +175,7 @@ func (s *shard) expire(h uint64, it item, deadline int64) item {
 	switch {
 	case deadline != 0 || s.evicts:
 		if it.track == 0 {
-			s.tracks.add(track{key: it.key, hash: h})
+			s.tracks.add(track{hash: h})
 			it.track = uint32(s.tracks.len())
 		}
 		s.tracks.schedule(it.track-1, deadline)
@@ -196,8 +196,9 @@ func (s *shard) noteExpiry() {
 
 // untrack removes a track, whose place another one takes.
 func (s *shard) untrack(i uint32) {
+	from := uint32(s.tracks.len()) // where the one that takes its place is, and what its item says
 	if moved, ok := s.tracks.remove(i); ok {
-		it, _ := s.find(moved.hash, moved.key)
+		it := s.tracked(moved.hash, from)
 		it.track = i + 1
 		s.update(moved.hash, it)
 	}
@@ -328,9 +329,21 @@ func (s *shard) evictNext(keep uint64) bool {
 	return false
 }
 
+// tracked returns the item of the hash h that has a track.
+func (s *shard) tracked(h uint64, track uint32) item {
+	if it := s.items[h]; it.track == track {
+		return it
+	}
+	for _, it := range s.others {
+		if it.track == track {
+			return it
+		}
+	}
+	return item{}
+}
+
 // dropTrack removes the entry that has a track.
 func (s *shard) dropTrack(i uint32) {
-	t := s.tracks.at(i)
-	it, _ := s.find(t.hash, t.key)
-	s.drop(t.hash, it)
+	h := s.tracks.at(i).hash
+	s.drop(h, s.tracked(h, i+1))
 }

@@ -5,10 +5,10 @@ import "math"
 // never is later than every deadline.
 const never = int64(math.MaxInt64)
 
-// A track is what a shard keeps of an entry that expires or can be evicted, beside its item.
+// A track is what a shard keeps of an entry that expires or can be evicted, beside its item. It has no pointer, so that the garbage
+// collector has nothing to look at in it.
 type track struct {
-	key      string
-	hash     uint64
+	hash     uint64 // of the key; of two entries with the same one, the item tells which is meant
 	deadline int64  // 0: it never expires
 	pos      uint32 // 1 + position in the schedule; 0: not in it
 	used     uint32 // atomic: 1 if it was used since the hand passed
