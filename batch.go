@@ -96,6 +96,9 @@ func (h *Handle) values(c *call, stored []string) ([][]byte, error) {
 		keys[i] = stored[place]
 	}
 	read, err := h.readMany(c.ctx, keys)
+	if _, some := errors.AsType[*BatchError](err); err != nil && !some {
+		return nil, err
+	}
 	for i, v := range read {
 		values[rest[i]] = v
 	}

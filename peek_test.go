@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -185,6 +186,43 @@ func TestPeeker_OfAStoreWithoutAnythingElse_IsAsked(t *testing.T) {
 		}
 		if found, err := h.Has(ctx, "a:near"); !found || err != nil {
 			t.Errorf("has: %v, %v", found, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// An away driver reaches no backend for batches.
+type away struct{ nearby }
+
+func (away) GetMany(context.Context, []string) ([][]byte, error) { return nil, store.ErrUnavailable }
+
+func (away) SetMany(context.Context, []store.Item, time.Duration) error { return store.ErrUnavailable }
+
+func (away) DeleteMany(context.Context, []string) (int, error) { return 0, store.ErrUnavailable }
+
+func TestPeeker_BackendThatIsAway_FailsABatchAsAWhole(t *testing.T) {
+	b := newBackend()
+	reg := store.New(nil)
+	defer reg.Close(context.Background())
+	if err := reg.Define("s", store.Definition{Open: store.Opener{Open: func(ctx context.Context) (store.Driver, error) {
+		inner, err := b.open(ctx)
+		return away{nearby{inner, &sync.Mutex{}, map[string][]byte{"a:near": {1}}}}, err
+	}}}); err != nil {
+		t.Fatal(err)
+	}
+	err := reg.Do(t.Context(), func(ctx context.Context) error {
+		h, err := store.Get(ctx, "s")
+		if err != nil {
+			return err
+		}
+		if found, err := h.GetMany(ctx, []string{"a:near", "a:far"}); len(found) != 0 || !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("got %q, %v, want nothing, as the error names no keys", found, err)
+		}
+		if found, err := h.GetMany(ctx, []string{"a:near"}); len(found) != 1 || err != nil {
+			t.Errorf("got %q, %v, want what is at hand", found, err)
 		}
 		return nil
 	})

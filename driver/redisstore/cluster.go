@@ -53,8 +53,23 @@ func (c *cluster) lookAgain() {
 	}
 	if c.driver.near != nil {
 		c.inquiry.start(nil)
+		for _, n := range c.nodes.connected() {
+			if n.doubted.CompareAndSwap(false, true) {
+				go c.doubt(n)
+			}
+		}
 	}
 	time.AfterFunc(maxSilence, c.lookAgain)
+}
+
+// doubt asks a server whether it has lost the others, so that it refuses what those who are answered from the near cache do not ask. It
+// waits for as long as the link lives: to give up would be to doubt that.
+func (c *cluster) doubt(n *node) {
+	defer n.doubted.Store(false)
+	info, err := n.do(c.driver.closing, c.driver.build.ClusterInfo().Build()).ToString()
+	if err == nil && strings.Contains(info, "cluster_state:fail") {
+		n.loseNear()
+	}
 }
 
 // open learns the slots and waits until one primary is connected.

@@ -42,7 +42,6 @@ type link struct {
 	answered atomic.Int64 // replies
 	greeted  atomic.Int64 // of them, before any caller used the link
 	signs    atomic.Int64 // of life: changes as bytes come, as a long command goes out, and when an idle link begins to wait
-	heard    atomic.Int64 // bytes that came
 	commands atomic.Int64 // of calls that are or may be in the client
 	ready    atomic.Bool  // the handshake is over
 	piped    atomic.Bool  // the client reads replies on a goroutine of its own, so that calls notice the end of their context
@@ -100,7 +99,6 @@ func (l *link) writePieces(p []byte) (done int, err error) {
 func (l *link) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
 	l.signs.Add(int64(n))
-	l.heard.Add(int64(n))
 	replies, broken := l.in.feed(p[:n])
 	answered := l.answered.Add(int64(replies))
 	if broken == nil && answered > l.written.Load() {
@@ -220,8 +218,8 @@ func (l *link) Close() error {
 // cut is Close for a link that the driver itself gives up.
 func (l *link) cut() error {
 	l.dead.Store(true)
+	l.loseNear() // before the next connection can be made, on which what changed meanwhile can be read
 	l.node.live.CompareAndSwap(l, nil)
-	l.loseNear()
 	l.mu.Lock()
 	l.settle(len(l.owed))
 	l.mu.Unlock()

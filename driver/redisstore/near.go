@@ -206,9 +206,10 @@ func (l *link) loseNear() {
 	if cache == nil {
 		return
 	}
-	lost := l.source.Swap(&near.Source{})
+	lost := l.source.Load()
 	swept := lost.Lost()
-	lost.Lose()
+	lost.Lose() // before it is replaced: all who call this at the same time return when nothing of it is answered
+	l.source.CompareAndSwap(lost, &near.Source{})
 	if l.dead.Load() || l.node.isRetired() {
 		l.source.Load().Lose()
 	}
@@ -217,24 +218,25 @@ func (l *link) loseNear() {
 	}
 }
 
-// maxQuiet is how often in a row, each time after maxSilence, nothing may have come on a link until what was read on it is not
-// trusted any more. The client pings an idle server each second, so that something comes every two from one that lives.
-const maxQuiet = 3
+// maxBehind is after how many times maxSilence what was read on a link is not trusted any more where nothing that was sent since is
+// answered. The client pings an idle server each second.
+const maxBehind = 3
 
-// watchNear looks from time to time whether anything comes on a link, until it is dead. A server that is cut off without a word cannot
-// tell of changes, and what it does not answer is waited for much longer.
-func (l *link) watchNear(before int64, quiet int) {
+// watchNear looks from time to time whether the link is up to date, until it is dead: news come in order with answers, so that a command
+// which is answered has brought those of all that was before it. A server that is cut off without a word cannot tell of changes, and what
+// it does not answer is waited for much longer; on a slow line the news may be behind a large value. sent is how many commands had been
+// sent each time that it looked before, the oldest first.
+func (l *link) watchNear(sent []int64) {
 	time.AfterFunc(maxSilence, func() {
 		if l.dead.Load() {
 			return
 		}
-		heard := l.heard.Load()
-		if quiet++; heard != before {
-			quiet = 0
+		if len(sent) == maxBehind {
+			if l.answered.Load() <= sent[0] { // each time: what came so late is not kept either
+				l.loseNear()
+			}
+			sent = sent[1:]
 		}
-		if quiet == maxQuiet { // once: nothing is kept as long as nothing comes
-			l.loseNear()
-		}
-		l.watchNear(heard, quiet)
+		l.watchNear(append(sent, l.written.Load()))
 	})
 }

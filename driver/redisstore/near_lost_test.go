@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,7 +71,7 @@ func TestNear_QuietLink_IsNotTrustedAfterThreeSecondsWithoutASign(t *testing.T) 
 		keep := func() { cache.Begin("k:1", l.source.Load()).Keep([]byte("v"), 0) }
 		kept := func() bool { _, ok := cache.Get("k:1"); return ok }
 		keep()
-		l.watchNear(l.heard.Load(), 0)
+		l.watchNear(nil)
 		for range 10 { // the pings of an idle connection
 			time.Sleep(2 * maxSilence)
 			send(t, l, get)
@@ -80,7 +81,7 @@ func TestNear_QuietLink_IsNotTrustedAfterThreeSecondsWithoutASign(t *testing.T) 
 		if !kept() {
 			t.Error("a server that answers each two seconds was not trusted")
 		}
-		time.Sleep((maxQuiet + 1) * maxSilence)
+		time.Sleep((maxBehind + 1) * maxSilence)
 		synctest.Wait()
 		if kept() {
 			t.Error("a server that does not answer was trusted for four seconds")
@@ -96,6 +97,59 @@ func TestNear_QuietLink_IsNotTrustedAfterThreeSecondsWithoutASign(t *testing.T) 
 		}
 		time.Sleep(2 * maxSilence) // its watch ends
 	})
+}
+
+// The news may be behind what comes.
+func TestNear_LongReplyOnASlowLine_IsNoSignThatTheCacheIsUpToDate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cache := near.New(near.MinBytes)
+		w := &wire{replies: make(chan string, 1)}
+		l := newLink(w, &node{login: login{near: cache}, slots: make(chan struct{}, 1), retired: make(chan struct{}), closing: context.Background()})
+		l.ready.Store(true)
+		cache.Begin("k:1", l.source.Load()).Keep([]byte("v"), 0)
+		l.watchNear(nil)
+		send(t, l, get)
+		w.reply(t, l, "$5000\r\n")
+		late := cache.Begin("k:2", l.source.Load())
+		for range 5 {
+			time.Sleep(maxSilence * 9 / 10)
+			w.reply(t, l, strings.Repeat("v", 1000))
+		}
+		synctest.Wait()
+		if _, ok := cache.Get("k:1"); ok {
+			t.Error("answered though no command was answered for more than four seconds")
+		}
+		if w.reply(t, l, "\r\n"); late.Keep([]byte("v"), 0) {
+			t.Error("what took more than four seconds to read is kept")
+		}
+		l.cut()
+		time.Sleep(2 * maxSilence) // its watch ends
+	})
+}
+
+// The next connection may show what changed meanwhile.
+func TestNear_LinkThatIsCut_AnswersNothingAnyMoreWhenTheNextCanBeMade(t *testing.T) {
+	answered := 0
+	for range 2_000 {
+		cache := near.New(near.MinBytes)
+		n := &node{login: login{near: cache}, slots: make(chan struct{}, 1), retired: make(chan struct{}), closing: context.Background()}
+		l := newLink(&wire{}, n)
+		n.live.Store(l)
+		cache.Begin("k:1", l.source.Load()).Keep([]byte("v"), 0)
+		var cuts sync.WaitGroup
+		cuts.Go(func() { l.cut() })
+		cuts.Go(func() { l.cut() })
+		for n.live.Load() != nil {
+			runtime.Gosched()
+		}
+		if _, ok := cache.Get("k:1"); ok {
+			answered++
+		}
+		cuts.Wait()
+	}
+	if answered > 0 {
+		t.Errorf("answered %d times", answered)
+	}
 }
 
 func TestNear_FlushWhileALinkIsCut_LeavesNothingOfIt(t *testing.T) {
@@ -197,11 +251,35 @@ func TestNear_ClusterPrimaryReplaced_NothingOfItIsAnsweredThoughNobodyAsks(t *te
 	link := must(d.servers.of(t.Context(), "k:1"))(t).live.Load()
 	owner.Store(successor.addr)
 	eventually(t, "the cache is empty", func() bool { _, ok := d.Peek("k:1"); return !ok })
-	if d.near.Begin("k:1", link.source.Load()).Keep([]byte("v"), 0) {
-		t.Error("what is read from a primary that was replaced is kept")
-	}
+	eventually(t, "what is read from a primary that was replaced is not kept", func() bool {
+		return !d.near.Begin("k:1", link.source.Load()).Keep([]byte("v"), 0)
+	})
 	keepNear(t, d, "k:1")
 	if n := must(d.servers.of(t.Context(), "k:1"))(t); n.address != successor.addr {
 		t.Errorf("%s is read, want its successor", n)
 	}
+}
+
+// It refuses reads, but those who are answered from memory do not ask it.
+func TestNear_ClusterPrimaryLosesTheOthers_NothingOfItIsAnsweredThoughNobodyAsks(t *testing.T) {
+	var addr, state atomic.Value
+	state.Store("ok")
+	p := startPuppet(t, nil, func(command []string) string {
+		switch command[0] {
+		case "GET":
+			return "$1\r\nv\r\n"
+		case "PTTL":
+			return ":-1\r\n"
+		}
+		if len(command) > 1 && command[1] == "INFO" {
+			return "+cluster_state:" + state.Load().(string) + "\r\n"
+		}
+		host, port := hostPort(addr.Load().(string))
+		return "*1\r\n" + slotsReply(0, slotCount-1, host, port)
+	})
+	addr.Store(p.addr)
+	d := openNear(t, "redis+cluster://"+p.addr)
+	keepNear(t, d, "k:1")
+	state.Store("fail")
+	eventually(t, "the cache is empty", func() bool { _, ok := d.Peek("k:1"); return !ok })
 }

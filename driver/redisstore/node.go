@@ -40,6 +40,7 @@ type node struct {
 	retire1 sync.Once
 
 	slots   chan struct{} // one for each call that is or may be in the queue of the client
+	doubted atomic.Bool   // it is being asked whether it has lost the others of its cluster
 	crowded atomic.Bool   // calls have met: connections are piped from their first call on
 	live    atomic.Pointer[link]
 	latest  atomic.Pointer[link] // dialed last, perhaps still shaking hands
@@ -250,7 +251,7 @@ func (n *node) publish() error {
 	l.greeted.Store(l.answered.Load())
 	if n.login.near != nil {
 		l.piped.Store(true)
-		l.watchNear(l.heard.Load(), 0)
+		l.watchNear(nil)
 	}
 	n.live.Store(l)
 	if l.dead.Load() {

@@ -63,8 +63,8 @@
 // Within the process reads are as they are without it: nobody sees anything older than what a write of this process that has returned left
 // there, or what anyone in this process has read from the server. Of what other processes write there is news, on the connection that reads;
 // until it has come, which takes as long as half a round trip, reads may be answered with what was there before.
-// Where the connection breaks, the cache is emptied of what was read on it at once. Where it stands but nothing comes any more, which shows
-// after 3 s to 4 s, it is emptied too, so that nothing is older than 5 s.
+// Where the connection breaks, the cache is emptied of what was read on it at once. Where it stands but brings no answer
+// any more, or so late that news may be behind them, which shows after 3 s to 4 s, it is emptied too, so that nothing is older than 5 s.
 //
 // Stores share a near cache as they share the connection: those whose options are all the same.
 //
@@ -87,7 +87,7 @@
 //   - A near cache costs the server memory for each key that it has been read from, up to its tracking-table-max-keys (1,000,000 by
 //     default) over all its clients, beyond which it takes keys out of the caches.
 //   - The server must allow the commands of scripts (EVALSHA, EVAL) to the user; in a cluster also ASKING and CLUSTER SLOTS, NODES
-//     and GETKEYSINSLOT; for a near cache CLIENT TRACKING and HELLO; where sentinels watch it ROLE, and they SENTINEL GET-MASTER-ADDR-BY-NAME to theirs.
+//     and GETKEYSINSLOT; for a near cache CLIENT TRACKING, HELLO and, in a cluster, CLUSTER INFO; where sentinels watch it ROLE, and they SENTINEL GET-MASTER-ADDR-BY-NAME to theirs.
 package redisstore
 
 import (

@@ -29,6 +29,8 @@ const (
 	early = time.Millisecond
 	// sweepAtOnce is how many entries are looked at for a source that was lost before a lock is given up for a moment.
 	sweepAtOnce = 1024
+	// passedAtOnce is how many entries in use are passed by for one that is to go, before one of them goes.
+	passedAtOnce = 1024
 )
 
 // A Cache is a bounded set of values by key. Its methods are safe for concurrent use; a reader waits for no other reader.

@@ -215,6 +215,34 @@ func TestCache_Full_KeepsWhatIsUsed(t *testing.T) {
 	}
 }
 
+// Readers wait while room is made.
+func TestCache_FullOfWhatIsUsed_LooksAtFewEntriesForOneThatGoes(t *testing.T) {
+	const n = 10 * passedAtOnce
+	s := &shard{}
+	s.init(n * (overhead + 8))
+	from := &Source{}
+	add := func(i int) { s.put(uint64(i), &entry{key: fmt.Sprintf("%08d", i), from: from}) }
+	for i := range n {
+		add(i)
+	}
+	for _, e := range s.ring {
+		e.used.Store(true)
+	}
+	add(n)
+	passed := 0
+	for _, e := range s.ring {
+		if !e.used.Load() {
+			passed++
+		}
+	}
+	if passed--; passed > passedAtOnce { // less the new one
+		t.Errorf("%d entries in use were passed by for one, want at most %d", passed, passedAtOnce)
+	}
+	if len(s.ring) != n {
+		t.Errorf("%d entries, want %d", len(s.ring), n)
+	}
+}
+
 func TestCache_ValueOfMoreThanAQuarterOrAMebibyte_IsNotKept(t *testing.T) {
 	for most, fits := range map[int64]int{MinBytes: MinBytes / 4, 64 << 20: 1 << 20} {
 		c, from := New(most), &Source{}

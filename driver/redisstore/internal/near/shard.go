@@ -44,16 +44,17 @@ func (s *shard) put(h uint64, e *entry) {
 	s.bytes += e.bytes()
 }
 
-// victim moves the hand on to the first entry that was not used since it passed there before, or came from a source that was lost.
-// s.mu is held, and there is an entry.
+// victim moves the hand on to the first entry that was not used since it passed there before, or came from a source that was lost, or
+// past so many in use that readers would wait long. s.mu is held, and there is an entry.
 func (s *shard) victim() *entry {
-	for ; ; s.hand++ {
+	for passed := 0; ; passed++ {
 		if s.hand >= len(s.ring) {
 			s.hand = 0
 		}
-		if e := s.ring[s.hand]; e.from.Lost() || !e.used.Swap(false) {
+		if e := s.ring[s.hand]; e.from.Lost() || !e.used.Swap(false) || passed == passedAtOnce {
 			return e
 		}
+		s.hand++
 	}
 }
 
