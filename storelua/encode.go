@@ -31,8 +31,11 @@ var encoders = sync.Pool{New: func() any { return &encoder{b: make([]byte, 0, 51
 // maxShort is the length up to which a string is encoded without a buffer that is kept, which costs more than it saves.
 const maxShort = 255
 
-// maxPooled is the largest buffer that is kept.
-const maxPooled = 64 << 10
+// The largest buffers that are kept: for all, and for each Lua state, of which there may be thousands.
+const (
+	maxPooled = 64 << 10
+	maxKept   = 4 << 10
+)
 
 // Encode returns the stored form of a Lua value, which the caller owns. Metatables are ignored and access is raw; a table used
 // twice is stored twice. The keys of a table that is no array keep the order in which pairs visits them.
@@ -40,26 +43,49 @@ const maxPooled = 64 << 10
 // What cannot be stored (nil, functions, userdata, threads, channels, integer keys that leave too many positions below them
 // empty) is a [value.ErrInvalid]; what is beyond limits, which a cycle always is, a [value.ErrTooLarge]. Both name the place.
 func Encode(v lua.LValue, limits value.Limits) ([]byte, error) {
-	if s, ok := v.(lua.LString); ok && len(s) <= maxShort && (limits.Bytes == 0 || len(s)+2 <= limits.Bytes) {
-		return value.AppendString(make([]byte, 0, len(s)+2), string(s)), nil
+	if s, ok := brief(v, limits); ok {
+		return value.AppendString(make([]byte, 0, len(s)+2), s), nil
 	}
 	e := encoders.Get().(*encoder)
-	e.limits = limits.WithDefaults()
+	b, err := e.encode(v, limits)
+	if cap(e.b) <= maxPooled {
+		encoders.Put(e)
+	}
+	return b, err
+}
+
+// brief returns the string that v is, if it is short and certainly within limits.
+func brief(v lua.LValue, limits value.Limits) (string, bool) {
+	s, ok := v.(lua.LString)
+	return string(s), ok && len(s) <= maxShort && (limits.Bytes == 0 || len(s)+2 <= limits.Bytes)
+}
+
+// encode is Encode of what is not short.
+func (e *encoder) encode(v lua.LValue, limits value.Limits) ([]byte, error) {
+	e.b, e.limits = e.b[:0], limits.WithDefaults()
 	e.nodes, e.depth, e.gap = e.limits.Nodes-1, e.limits.Depth, maxGap
 	err := e.value(v)
 	if err == nil && len(e.b) > e.limits.Bytes {
 		err = value.TooLong(e.limits.Bytes)
 	}
-	var out []byte
-	if err == nil {
-		out = make([]byte, len(e.b))
-		copy(out, e.b)
+	if err != nil {
+		return nil, err
 	}
-	if cap(e.b) <= maxPooled {
-		e.b = e.b[:0]
-		encoders.Put(e)
+	b := make([]byte, len(e.b))
+	copy(b, e.b)
+	return b, nil
+}
+
+// encode is [Encode] with the encoder of a Lua state, of which it keeps a small buffer.
+func (m *module) encode(v lua.LValue, limits value.Limits) ([]byte, error) {
+	if s, ok := brief(v, limits); ok {
+		return value.AppendString(make([]byte, 0, len(s)+2), s), nil
 	}
-	return out, err
+	b, err := m.encoder.encode(v, limits)
+	if cap(m.encoder.b) > maxKept {
+		m.encoder.b = nil
+	}
+	return b, err
 }
 
 // value appends one value and everything in it.
@@ -254,7 +280,12 @@ func (e *encoder) pair(k, v lua.LValue) error {
 	if e.nodes--; e.nodes < 0 {
 		return value.TooMany(e.limits.Nodes)
 	}
-	err := e.key(k)
+	var err error
+	if s, ok := k.(lua.LString); ok {
+		err = e.string(string(s))
+	} else {
+		err = e.key(k)
+	}
 	if err == nil {
 		err = e.value(v)
 	}
@@ -264,11 +295,9 @@ func (e *encoder) pair(k, v lua.LValue) error {
 	return nil
 }
 
-// key appends one key.
+// key appends one key that is no string.
 func (e *encoder) key(k lua.LValue) error {
 	switch k := k.(type) {
-	case lua.LString:
-		return e.string(string(k))
 	case lua.LNumber:
 		if math.IsNaN(float64(k)) {
 			return value.Unstorable("NaN as key")

@@ -37,6 +37,7 @@ type module struct {
 	// fetching counts the functions of fetches that are running. Whatever coroutine a fetch is called in meanwhile, it is called
 	// by one of them, as a state does one thing at a time.
 	fetching int
+	encoder  encoder // of what set is given: a state does one thing at a time, and encoding runs no script
 }
 
 // registered is where the registry of a state, which scripts cannot reach, has its module.
@@ -64,7 +65,7 @@ type remover struct{}
 // methods are what a store can do.
 func (m *module) methods() map[string]lua.LGFunction {
 	return map[string]lua.LGFunction{
-		"get": get, "set": set, "delete": remove, "has": has, "ttl": m.ttl, "touch": touch, "entry": m.entry,
+		"get": get, "set": m.set, "delete": remove, "has": has, "ttl": m.ttl, "touch": touch, "entry": m.entry,
 		"incr": incr, "update": m.update, "fetch": m.fetch,
 		"get_many": getMany, "set_many": setMany, "delete_many": deleteMany,
 		"list": listPage, "each": each,
@@ -256,20 +257,20 @@ func get(L *lua.LState) int {
 }
 
 // set is s:set(key, value [, ttl or options]).
-func set(L *lua.LState) int {
+func (m *module) set(L *lua.LState) int {
 	h := self(L)
 	key, err := keyOf(L)
 	if err != nil {
 		return failed(L, h, store.OpSet, key, err)
 	}
 	if _, ok := L.Get(4).(*lua.LTable); ok {
-		return setWith(L, h, key)
+		return m.setWith(L, h, key)
 	}
 	expiry, err := ttlOf(L, 4, store.DefaultTTL)
 	if err != nil {
 		return failed(L, h, store.OpSet, key, err)
 	}
-	b, err := Encode(L.Get(3), h.Limits().Value())
+	b, err := m.encode(L.Get(3), h.Limits().Value())
 	if err != nil {
 		return failed(L, h, store.OpSet, key, err)
 	}
@@ -280,12 +281,12 @@ func set(L *lua.LState) int {
 }
 
 // setWith is set with options.
-func setWith(L *lua.LState, h *store.Handle, key string) int {
+func (m *module) setWith(L *lua.LState, h *store.Handle, key string) int {
 	w, err := writeOf(L, 4)
 	if err != nil {
 		return failed(L, h, store.OpSet, key, err)
 	}
-	b, err := Encode(L.Get(3), h.Limits().Value())
+	b, err := m.encode(L.Get(3), h.Limits().Value())
 	if err != nil {
 		return failed(L, h, store.OpSet, key, err)
 	}
