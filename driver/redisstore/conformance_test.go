@@ -20,6 +20,4 @@ var harness = storetest.Harness{
 	Opener:     func(t testing.TB) store.Opener { return openerOf(t, redistest.Shared(t).URL()) },
 }
 
-func TestConformance(t *testing.T) { storetest.Run(t, harness) }
-
 func BenchmarkConformance(b *testing.B) { storetest.Benchmark(b, harness) }
