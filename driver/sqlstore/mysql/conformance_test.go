@@ -21,6 +21,4 @@ var harness = storetest.Harness{
 	},
 }
 
-func TestConformance(t *testing.T) { storetest.Run(t, harness) }
-
 func BenchmarkConformance(b *testing.B) { storetest.Benchmark(b, harness) }
