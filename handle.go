@@ -347,11 +347,11 @@ func (h *Handle) set(ctx context.Context, key string, v []byte, ttl time.Duratio
 // plainWrite reports whether a value can be written with a ttl, which it resolves, in one step of the driver. Where it cannot, the
 // long way finds out why, or takes more steps.
 func (in *instance) plainWrite(v []byte, known bool, ttl *time.Duration) bool {
-	if in.def.ReadOnly || !known && in.checkValue(v) != nil {
+	resolved, err := in.def.resolveTTL(*ttl)
+	if err != nil || resolved == KeepTTL || in.def.ReadOnly {
 		return false
 	}
-	resolved, err := in.def.resolveTTL(*ttl)
-	if err != nil || resolved == KeepTTL {
+	if !known && in.checkValue(v) != nil {
 		return false
 	}
 	*ttl = resolved

@@ -43,8 +43,8 @@ const (
 // What cannot be stored (nil, functions, userdata, threads, channels, integer keys that leave too many positions below them
 // empty) is a [value.ErrInvalid]; what is beyond limits, which a cycle always is, a [value.ErrTooLarge]. Both name the place.
 func Encode(v lua.LValue, limits value.Limits) ([]byte, error) {
-	if s, ok := brief(v, limits); ok {
-		return value.AppendString(make([]byte, 0, len(s)+2), s), nil
+	if b, ok := brief(v, limits); ok {
+		return b, nil
 	}
 	e := encoders.Get().(*encoder)
 	b, err := e.encode(v, limits)
@@ -54,10 +54,13 @@ func Encode(v lua.LValue, limits value.Limits) ([]byte, error) {
 	return b, err
 }
 
-// brief returns the string that v is, if it is short and certainly within limits.
-func brief(v lua.LValue, limits value.Limits) (string, bool) {
+// brief returns the stored form of a string that is short and certainly within limits.
+func brief(v lua.LValue, limits value.Limits) ([]byte, bool) {
 	s, ok := v.(lua.LString)
-	return string(s), ok && len(s) <= maxShort && (limits.Bytes == 0 || len(s)+2 <= limits.Bytes)
+	if !ok || len(s) > maxShort || limits.Bytes != 0 && len(s)+2 > limits.Bytes {
+		return nil, false
+	}
+	return value.AppendString(make([]byte, 0, len(s)+2), string(s)), true
 }
 
 // encode is Encode of what is not short.
@@ -78,8 +81,8 @@ func (e *encoder) encode(v lua.LValue, limits value.Limits) ([]byte, error) {
 
 // encode is [Encode] with the encoder of a Lua state, of which it keeps a small buffer.
 func (m *module) encode(v lua.LValue, limits value.Limits) ([]byte, error) {
-	if s, ok := brief(v, limits); ok {
-		return value.AppendString(make([]byte, 0, len(s)+2), s), nil
+	if b, ok := brief(v, limits); ok {
+		return b, nil
 	}
 	b, err := m.encoder.encode(v, limits)
 	if cap(m.encoder.b) > maxKept {
