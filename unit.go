@@ -54,6 +54,8 @@ func (ls *leases) on(in *instance) *lease {
 	return nil
 }
 
+func (ls *leases) none() bool { return len(ls.few) == 0 && len(ls.many) == 0 }
+
 func (ls *leases) add(l *lease) {
 	if ls.many == nil && len(ls.few) < fewLeases {
 		ls.few = append(ls.few, l)
@@ -176,7 +178,7 @@ func (u *Unit) Get(ctx context.Context, id string) (*Handle, error) {
 func (u *Unit) again(id string) *Handle {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.ended.Load() {
+	if u.ended.Load() || u.leases.none() { // as at the first call of each unit, which need not meet the others in the registry
 		return nil
 	}
 	if l := u.leases.on(u.reg.present(id)); l != nil {

@@ -50,21 +50,25 @@ func TestUnit_IsCheap(t *testing.T) {
 	t.Log(took)
 }
 
-// TestUnits_TwoAtOnce_AreFaster: what units share does not keep them from running beside each other.
+// TestUnits_TwoAtOnce_AreFaster: what units share does not keep them from running beside each other: the gain is 1.7, or where the
+// machine does not give so much four fifths of what bare Lua states gain, which share nothing.
 func TestUnits_TwoAtOnce_AreFaster(t *testing.T) {
 	if runtime.GOMAXPROCS(0) < 2 {
 		return // there is nothing to gain
 	}
-	unit := pooled(t)
-	gain := 0.0
+	unit, states := pooled(t), [2]func(){bare(t), bare(t)}
+	gain, shares := 0.0, []float64(nil)
 	for range 10 {
-		if gain = max(gain, alone(unit).Seconds()/together(unit).Seconds()); gain >= 1.7 {
+		units := alone(unit).Seconds() / together(unit, unit).Seconds()
+		if gain = max(gain, units); gain >= 1.7 {
 			break
 		}
+		shares = append(shares, units*together(states[0], states[1]).Seconds()/alone(states[0]).Seconds())
 	}
-	t.Logf("two goroutines run %.2f times the units of one", gain)
-	if gain < 1.3 { // 1.7 on a machine that has two processors to itself
-		t.Errorf("two goroutines run %.2f times the units of one", gain)
+	slices.Sort(shares)
+	t.Logf("two goroutines run %.2f times the units of one, in shares of what bare states gain: %.2f", gain, shares)
+	if gain < 1.7 && shares[len(shares)/2] < 0.8 {
+		t.Errorf("two goroutines run %.2f times the units of one, in shares of what bare states gain: %.2f", gain, shares)
 	}
 }
 
@@ -81,10 +85,10 @@ func alone(unit func()) time.Duration {
 }
 
 // together returns what two goroutines take for as many each.
-func together(unit func()) time.Duration {
+func together(units ...func()) time.Duration {
 	begin := time.Now()
 	var group sync.WaitGroup
-	for range 2 {
+	for _, unit := range units {
 		group.Go(func() {
 			for range several {
 				unit()

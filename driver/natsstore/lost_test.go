@@ -78,6 +78,7 @@ func TestLostReplies(t *testing.T) {
 			applied++
 		case "unknown_outcome":
 			unknown++
+		case "unavailable": // late news of the one before broke the connection: it was not sent, and must not count
 		default:
 			t.Fatal(err)
 		}
@@ -92,13 +93,17 @@ func TestLostReplies(t *testing.T) {
 		"touch":  func() error { _, err := d.Touch(ctx, "t:k", 0); return err },
 		"set":    func() error { return d.Set(ctx, "t:k", []byte("w"), 0) },
 	} {
-		up()
-		if err := d.Set(ctx, "t:k", []byte("v"), 0); err != nil {
-			t.Fatal(err)
+		err := store.ErrUnavailable
+		for store.Kind(err) == "unavailable" { // as long as late news of the Set break the connection before the change is sent
+			up()
+			if err := d.Set(ctx, "t:k", []byte("v"), 0); err != nil {
+				t.Fatal(err)
+			}
+			d.Get(ctx, "t:k") // what is there is known, so that the change is one message
+			b.armed.Store(true)
+			err = change()
 		}
-		d.Get(ctx, "t:k") // what is there is known, so that the change is one message
-		b.armed.Store(true)
-		if err := change(); store.Kind(err) != "unknown_outcome" {
+		if store.Kind(err) != "unknown_outcome" {
 			t.Errorf("%s whose reply was lost: %v", name, err)
 		}
 	}
