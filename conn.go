@@ -19,6 +19,7 @@ type conn struct {
 	ready   chan struct{}      // closed when the attempt has ended
 	opened                     // what came of it
 	lanes   *lanes             // shared by the callers of this process
+	unlucky *lanes             // likewise
 	flights *flights           // likewise
 	closing chan struct{}      // nil until it is being closed; closed when that is done
 }
@@ -77,7 +78,7 @@ func (r *Registry) join(ctx context.Context, in *instance) (*conn, <-chan struct
 	}
 	c := r.conns[key]
 	if c == nil {
-		c = &conn{key: key, id: in.id, lanes: newLanes(), flights: newFlights()}
+		c = &conn{key: key, id: in.id, lanes: newLanes(), unlucky: newLanes(), flights: newFlights()}
 		r.conns[key] = c
 		r.start(ctx, in, c)
 	}

@@ -16,6 +16,7 @@ type instance struct {
 	counter Counter
 	peeker  Peeker
 	lanes   *lanes   // of the connection
+	unlucky *lanes   // of the connection
 	flights *flights // of the connection
 	info    Info
 	limits  Limits        // those of def, and of the driver once it is open
@@ -54,7 +55,7 @@ func (in *instance) attach(c *conn) {
 	in.batcher, _ = c.driver.(Batcher)
 	in.counter, _ = c.driver.(Counter)
 	in.peeker, _ = c.driver.(Peeker)
-	in.lanes, in.flights = c.lanes, c.flights
+	in.lanes, in.unlucky, in.flights = c.lanes, c.unlucky, c.flights
 	in.timeout = in.def.Timeout
 	if in.timeout == 0 && c.info.Network {
 		in.timeout = DefaultTimeout

@@ -4,12 +4,14 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // lanes are queues, one for each key that somebody waits for, in which the callers of this process wait for their turn. Whoever
-// waits obeys its own deadline, and no code of a user runs in a turn.
+// waits obeys its own deadline.
 type lanes struct {
+	used  atomic.Int64 // how many there are
 	mu    sync.Mutex
 	byKey map[string]*lane
 }
@@ -17,6 +19,7 @@ type lanes struct {
 // A lane is the queue of one key.
 type lane struct {
 	turn  chan struct{} // holds something while it is somebody's turn
+	empty chan struct{} // closed when nobody waits or has a turn any more
 	users int           // who wait or have their turn; guarded by lanes.mu
 }
 
@@ -37,14 +40,37 @@ func (ls *lanes) enter(ctx context.Context, key string) (leave func(), err error
 	}
 }
 
+// yield waits until nobody has a turn with key, or waits for one, but no longer than patience. It returns an error when ctx ends.
+func (ls *lanes) yield(ctx context.Context, key string, patience time.Duration) error {
+	if ls.used.Load() == 0 {
+		return nil
+	}
+	ls.mu.Lock()
+	l := ls.byKey[key]
+	ls.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-l.empty:
+	case <-timer.C:
+	case <-ctx.Done():
+		return explain(ctx.Err())
+	}
+	return nil
+}
+
 // join returns the lane of key for one user more.
 func (ls *lanes) join(key string) *lane {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	l := ls.byKey[key]
 	if l == nil {
-		l = &lane{turn: make(chan struct{}, 1)}
+		l = &lane{turn: make(chan struct{}, 1), empty: make(chan struct{})}
 		ls.byKey[key] = l
+		ls.used.Add(1)
 	}
 	l.users++
 	return l
@@ -56,13 +82,16 @@ func (ls *lanes) quit(key string, l *lane) {
 	defer ls.mu.Unlock()
 	if l.users--; l.users == 0 {
 		delete(ls.byKey, key)
+		ls.used.Add(-1)
+		close(l.empty)
 	}
 }
 
 // A backoff is the growing pause of one operation that lost to another writer and is to try again.
 type backoff struct {
 	window time.Duration // the next pause is shorter than that
-	begin  time.Time     // of the present attempt
+	most   time.Duration // what the window grows to
+	begin  time.Time     // of the present attempt; zero for the first
 }
 
 const (
@@ -73,16 +102,15 @@ const (
 )
 
 // newBackoff returns the backoff of an operation that begins its first attempt now.
-func newBackoff() backoff { return backoff{window: firstPause} }
+func newBackoff() backoff { return backoff{window: firstPause, most: maxPause} }
 
 // wait pauses for a random time before the next attempt, of which the window doubles ([AWS full jitter]). It returns an error
 // when ctx ends first.
 //
 // [AWS full jitter]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 func (b *backoff) wait(ctx context.Context) error {
-	most := maxPause
 	if !b.begin.IsZero() {
-		most = max(most, 32*time.Since(b.begin))
+		b.most = max(maxPause, 32*time.Since(b.begin))
 	}
 	timer := time.NewTimer(rand.N(b.window))
 	defer timer.Stop()
@@ -91,7 +119,10 @@ func (b *backoff) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return explain(ctx.Err())
 	}
-	b.window = min(2*b.window, most)
+	b.window = min(2*b.window, b.most)
 	b.begin = time.Now()
 	return nil
 }
+
+// again says that the present attempt, which is not the first, begins only now.
+func (b *backoff) again() { b.begin = time.Now() }

@@ -31,7 +31,8 @@ type UpdateOptions struct {
 // Update replaces the value of key by what fn makes of it, atomically, and returns the new value: it reads the entry, calls fn
 // with its value, nil if there is none, and writes what fn returns if nobody else wrote meanwhile. Otherwise it does so again,
 // after a pause that grows from try to try, so that fn may be called several times and should change nothing but what it
-// returns; when it runs out of retries the error is an [ErrConflict].
+// returns; when it runs out of retries the error is an [ErrConflict]. Updates of the same entry in this process let one that lost half
+// of the default retries go first, for 250 milliseconds at most.
 //
 // With [KeepTTL] an existing entry keeps its expiry and a new one gets the default; another ttl holds for both.
 //
@@ -43,7 +44,7 @@ type UpdateOptions struct {
 func (h *Handle) Update(ctx context.Context, key string, ttl time.Duration, o *UpdateOptions,
 	fn func(old []byte) ([]byte, error)) (v []byte, err error) {
 	var c call
-	u := update{h: h, ctx: ctx, c: &c, fn: fn, retries: DefaultRetries}
+	u := update{h: h, ctx: ctx, c: &c, fn: fn, retries: DefaultRetries, pause: newBackoff()}
 	if o != nil && o.Retries != 0 {
 		u.retries = max(o.Retries, 0)
 	}
@@ -83,8 +84,11 @@ type update struct {
 	ttl     time.Duration // of an entry that exists
 	created time.Duration // ttl of one that does not
 
-	found bool // there was an entry, at the last attempt
-	own   bool // the error is fn's own
+	found bool          // there was an entry, at the last attempt
+	own   bool          // the error is fn's own
+	tries int           // attempts that came so far as to call fn
+	pause backoff       // between attempts
+	took  time.Duration // what fn took at the last attempt of an unlucky one
 }
 
 // setTTL checks the ttl of an update.
@@ -100,32 +104,65 @@ func (u *update) setTTL(ttl time.Duration) (err error) {
 
 // run tries until an attempt was not disturbed.
 func (u *update) run() ([]byte, error) {
-	pause := newBackoff()
-	for n := 0; ; n++ {
-		v, done, err := u.attempt()
+	for {
+		v, done, err := u.inTurn()
 		if done || err != nil {
 			return v, err
 		}
-		if n == u.retries {
-			if n == 0 {
+		if u.tries > u.retries {
+			if u.tries == 1 {
 				return nil, errOneTry
 			}
-			return nil, Errorf(ErrConflict, "conflict: other writers were faster, at each of %d tries", n+1)
+			return nil, Errorf(ErrConflict, "conflict: other writers were faster, at each of %d tries", u.tries)
 		}
-		if err := pause.wait(u.ctx); err != nil {
+		if err := u.pause.wait(u.ctx); err != nil {
 			return nil, err
 		}
 	}
 }
 
+// unlucky is after how many lost attempts an update goes before the others of this process. Without that, those who have just won are
+// more often in time again than those who pause, some of which would use up all their retries.
+const unlucky = DefaultRetries / 2
+
+// inTurn makes an attempt. Those who are unlucky do so one after the other, and all others of this process let them pass, but nobody for
+// longer than a pause: fn may take its time, or update the same entry itself. One whose fn was as slow as that has no turn.
+func (u *update) inTurn() (v []byte, done bool, err error) {
+	turns := u.h.store.unlucky
+	if u.tries < unlucky || u.took > maxPause {
+		if err := turns.yield(u.ctx, u.c.key, maxPause); err != nil {
+			return nil, false, err
+		}
+		return u.attempt()
+	}
+	patience, cancel := context.WithTimeout(u.ctx, u.pause.most)
+	leave, err := turns.enter(patience, u.c.key)
+	cancel()
+	switch {
+	case err == nil:
+		defer leave()
+	case u.ctx.Err() != nil:
+		return nil, false, explain(u.ctx.Err())
+	}
+	v, done, err = u.attempt()
+	if done || err != nil || u.tries > u.retries || u.took > maxPause {
+		return v, done, err
+	}
+	return u.attempt() // at once: what was under way when its turn came, which won, is over
+}
+
 // attempt reads, calls fn and writes once. It reports false if another writer came between.
 func (u *update) attempt() (v []byte, done bool, err error) {
+	if u.tries > 0 {
+		u.pause.again()
+	}
 	old, err := u.h.read(u.ctx, u.c.key)
 	if err != nil {
 		return nil, false, err
 	}
 	u.found = old != nil
-	v, err = u.fn(old)
+	u.tries++
+	v, err = u.call(old)
 	ttl := u.ttl
 	switch {
 	case errors.Is(err, ErrRemove):
@@ -151,6 +188,16 @@ func (u *update) attempt() (v []byte, done bool, err error) {
 		return nil, false, err
 	}
 	return v, true, nil
+}
+
+// call calls fn, and sees how long that takes where it matters.
+func (u *update) call(old []byte) ([]byte, error) {
+	if u.tries <= unlucky {
+		return u.fn(old)
+	}
+	begin := time.Now()
+	defer func() { u.took = time.Since(begin) }()
+	return u.fn(old)
 }
 
 // step calls the driver for an operation that calls code of its caller between such steps: each has the timeout of the store,

@@ -170,6 +170,128 @@ func TestUpdate_WithASlowFunction_HasTheWholeTimeoutForTheStore(t *testing.T) {
 	})
 }
 
+// quick updates a:b over and over, in another unit, each time with a function that takes a millisecond, until stop. It returns how
+// often that was, and how long the longest update took.
+func quick(t *testing.T, ctx context.Context, h *store.Handle) (stop func() (n int, longest time.Duration)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	n, longest := 0, time.Duration(0)
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			begin := time.Now()
+			_, err := h.Update(ctx, "a:b", store.KeepTTL, nil, func(old []byte) ([]byte, error) {
+				time.Sleep(time.Millisecond)
+				return add1(old)
+			})
+			if ctx.Err() == nil {
+				ok(t, err)
+				n, longest = n+1, max(longest, time.Since(begin))
+			}
+		}
+	}()
+	return func() (int, time.Duration) {
+		cancel()
+		<-ended
+		return n, longest
+	}
+}
+
+// One that reads and writes more slowly than others who do nothing else would never be in time.
+func TestUpdate_SlowerThanOthersOfItsProcess_IsLetPassInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		ctx, h := openStore(t, b, store.Definition{}, nil)
+		stop := quick(t, ctx, h)
+		for range 3 {
+			tries := 0
+			ok(t, second(h.Update(ctx, "a:b", store.KeepTTL, nil, func(old []byte) ([]byte, error) {
+				tries++
+				time.Sleep(20 * time.Millisecond)
+				return add1(old)
+			})))
+			if most := store.DefaultRetries/2 + 2; tries > most {
+				t.Errorf("%d tries, want at most %d", tries, most)
+			}
+		}
+		if n, _ := stop(); n < 100 {
+			t.Errorf("the other one came only %d times meanwhile", n)
+		}
+	})
+}
+
+// Nobody waits for a function that takes its time.
+func TestUpdate_WithASlowFunction_HoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		ctx, h := openStore(t, b, store.Definition{}, nil)
+		stop := quick(t, ctx, h)
+		begin := time.Now()
+		kindIs(t, second(h.Update(ctx, "a:b", store.KeepTTL, nil, func(old []byte) ([]byte, error) {
+			time.Sleep(time.Second)
+			return add1(old)
+		})), "conflict")
+		took := time.Since(begin)
+		n, longest := stop()
+		if longest > 300*time.Millisecond {
+			t.Errorf("the other one took %v", longest)
+		}
+		if most := took / time.Millisecond; n < int(most)*9/10 {
+			t.Errorf("the other one came %d times in %v", n, took)
+		}
+	})
+}
+
+// Those who wait for their turn, or let one pass, obey their contexts, and one that ends by a panic leaves its turn to the next.
+func TestUpdate_ThatWaitsForOthers_ObeysItsDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		ctx, h := openStore(t, b, store.Definition{}, nil)
+		inTurn, goOn := make(chan struct{}), make(chan struct{})
+		tries, ended := 0, make(chan any)
+		go func() {
+			defer func() { ended <- recover() }()
+			_, _ = h.Update(ctx, "a:b", store.KeepTTL, nil, func([]byte) ([]byte, error) {
+				if tries++; tries <= store.DefaultRetries/2 {
+					b.put("a:b", num(float64(tries)), 0)
+					return num(-1), nil
+				}
+				close(inTurn)
+				<-goOn
+				panic("mine")
+			})
+		}()
+		<-inTurn
+		short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		kindIs(t, second(h.Update(short, "a:b", store.KeepTTL, nil, add1)), "timeout")
+		if took := time.Since(begin); took != 20*time.Millisecond {
+			t.Errorf("with a deadline answered after %v", took)
+		}
+		begin = time.Now()
+		ok(t, second(h.Update(ctx, "a:b", store.KeepTTL, nil, add1)))
+		if took := time.Since(begin); took != 250*time.Millisecond {
+			t.Errorf("without a deadline answered after %v", took)
+		}
+		begin = time.Now()
+		ok(t, second(h.Update(ctx, "a:c", store.KeepTTL, nil, add1)))
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("another entry was updated after %v", took)
+		}
+		close(goOn)
+		if p := <-ended; p != "mine" {
+			t.Errorf("recovered %v", p)
+		}
+		begin = time.Now()
+		ok(t, second(h.Update(ctx, "a:b", store.KeepTTL, nil, add1)))
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("after the panic answered after %v", took)
+		}
+	})
+}
+
 // Whoever holds a lock while a function of a user runs stops here for ever.
 func TestUpdate_InsideItself_HoldsNoLock(t *testing.T) {
 	both(t, func(t *testing.T, b *backend) {
