@@ -211,6 +211,44 @@ func TestFirstMeeting_CancellationOfOneCall_DoesNotBreakTheOther(t *testing.T) {
 	wait.Wait()
 }
 
+// The client has noticed that a connection broke, and has not yet come so far as to close it: calls still take it. Nothing was sent, so
+// that all of them, writes too, go to the next connection.
+func TestConnectionThatBrokeBeforeACallWasSent_TheNextOneIsTaken(t *testing.T) {
+	server := redistest.Start(t, nil)
+	d := openURL(t, server.URL())
+	for name, call := range map[string]func(ctx context.Context) error{
+		"get": func(ctx context.Context) error { _, err := d.Get(ctx, "k:1"); return err },
+		"set": func(ctx context.Context) error { return d.Set(ctx, "k:1", []byte("v"), 0) },
+		"swap": func(ctx context.Context) error {
+			_, err := d.CompareAndSwap(ctx, "k:1", []byte("v"), nil, 0)
+			return err
+		},
+		"get many": func(ctx context.Context) error { _, err := d.GetMany(ctx, []string{"k:1", "k:2"}); return err },
+		"set many": func(ctx context.Context) error {
+			return d.SetMany(ctx, []store.Item{{Key: "k:1", Value: []byte("v")}, {Key: "k:2", Value: []byte("v")}}, 0)
+		},
+	} {
+		ctx := testContext(t)
+		if err := d.SetMany(ctx, []store.Item{{Key: "k:1", Value: []byte("v")}}, 0); err != nil {
+			t.Fatal(err)
+		}
+		n := only(d)
+		l := n.live.Load()
+		l.Close()
+		eventually(t, "the client has noticed", func() bool {
+			r := n.client.Do(ctx, n.client.B().Del().Key("k:other").Build())
+			return errors.Is(r.NonRedisError(), errStale)
+		})
+		n.live.Store(l)
+		if err := call(ctx); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n.live.Load() == l {
+			t.Errorf("%s: the broken connection is still there to be taken", name)
+		}
+	}
+}
+
 // Calls take a connection, and it breaks before they reach the client, which then has none.
 func TestConnectionThatBreaksUnderACall_AndIsNotMadeAnew_EndsTheCallAtOnce(t *testing.T) {
 	var mute atomic.Bool

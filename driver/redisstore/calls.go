@@ -166,15 +166,34 @@ func outOfTime(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
+// maxStale is how many connections a call takes that turn out to be broken before anything is sent.
+const maxStale = 3
+
 // do sends one command.
-func (n *node) do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
-	c, err := n.begin(ctx, 1)
-	if err != nil {
-		return rueidis.NewErrorResult(err)
+func (n *node) do(ctx context.Context, command rueidis.Completed) (result rueidis.RedisResult) {
+	for range maxStale {
+		c, err := n.begin(ctx, 1)
+		if err != nil {
+			return rueidis.NewErrorResult(err)
+		}
+		result = n.client.Do(c.handed, command)
+		err = result.NonRedisError()
+		c.leave(err)
+		if !c.stale(err) {
+			break
+		}
 	}
-	result := n.client.Do(c.handed, command)
-	c.leave(result.NonRedisError())
 	return result
+}
+
+// stale reports whether err says that the link of the call was broken before anything was sent on it. If so, no call takes it any more,
+// which the client has not yet seen to where it is slow to close what it found broken.
+func (c *call) stale(err error) bool {
+	if !errors.Is(err, errStale) {
+		return false
+	}
+	c.link.cut()
+	return true
 }
 
 // read sends a command that changes nothing, and once more where the connection broke under it.
@@ -191,9 +210,6 @@ func broken(ctx context.Context, err error) bool {
 	if err == nil || outOfTime(ctx, err) {
 		return false
 	}
-	if errors.Is(err, errStale) {
-		return true
-	}
 	var unsent *notSent
 	var handshake *errHandshake
 	return !errors.As(err, &unsent) && !errors.As(err, &handshake)
@@ -204,20 +220,25 @@ func (n *node) doMulti(ctx context.Context, commands []rueidis.Completed) ([]rue
 	return n.exchange(ctx, commands, func(*link) {})
 }
 
-// exchange is doMulti that tells on which link, before it sends anything.
-func (n *node) exchange(ctx context.Context, commands []rueidis.Completed, on func(l *link)) ([]rueidis.RedisResult, error) {
-	c, err := n.begin(ctx, len(commands))
-	if err != nil {
-		return nil, err
-	}
-	on(c.link)
-	results := n.client.DoMulti(c.handed, commands...)
-	var failed error
-	for i := range results {
-		if failed = results[i].NonRedisError(); failed != nil {
+// exchange is doMulti that tells on which link, before it sends anything, each time that it tries.
+func (n *node) exchange(ctx context.Context, commands []rueidis.Completed, on func(l *link)) (results []rueidis.RedisResult, err error) {
+	for range maxStale {
+		c, err := n.begin(ctx, len(commands))
+		if err != nil {
+			return nil, err
+		}
+		on(c.link)
+		results = n.client.DoMulti(c.handed, commands...)
+		var failed error
+		for i := range results {
+			if failed = results[i].NonRedisError(); failed != nil {
+				break
+			}
+		}
+		c.leave(failed)
+		if !c.stale(results[0].NonRedisError()) {
 			break
 		}
 	}
-	c.leave(failed)
 	return results, nil
 }
