@@ -85,12 +85,12 @@ func (s *space) countInLua(source string) {
 // increments returns how often each unit adds: 1000 times, but less where it would take most of the time of all rules, over a
 // network or in a database under the race detector, and where rules repeat much less than in everyday tests.
 func (h Harness) increments() int {
-	n := 5000 * h.scale()
+	n, least := 5000*h.scale(), 100.0
 	if h.CountScale > 0 {
 		n *= h.CountScale
 	}
 	if boundtest.Race && (!h.InProcess || h.Persistent) {
-		n /= 25
+		n, least = n/25, 50
 	}
-	return int(min(1000, max(100, n)))
+	return int(min(1000, max(least, n)))
 }
