@@ -1,9 +1,9 @@
 package script
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -13,6 +13,7 @@ import (
 	lua "github.com/yuin/gopher-lua"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/luafile"
 )
 
 // modules finds, compiles and keeps the Lua files that scripts require.
@@ -24,8 +25,8 @@ type modules struct {
 	programs map[string]*Program // by path
 }
 
-// find returns the program of a module. What failed is tried again at the next call.
-func (m *modules) find(name string) (*Program, error) {
+// find returns the program of a module, unless ctx ends before its file is read. What failed is tried again at the next call.
+func (m *modules) find(ctx context.Context, name string) (*Program, error) {
 	base := strings.ReplaceAll(name, ".", "/")
 	if !fs.ValidPath(base) {
 		return nil, store.Errorf(store.ErrInvalid, `bad module name %q: want names with dots, relative to the scripts' folder, such as "lib.cart" for lib/cart.lua`, name)
@@ -35,7 +36,7 @@ func (m *modules) find(name string) (*Program, error) {
 		return nil, store.Errorf(fs.ErrNotExist, "module %q not found: no module of that name, and no files are open to scripts", name)
 	}
 	for _, file := range candidates {
-		p, err := m.compiled(file)
+		p, err := m.compiled(ctx, file)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return p, err
 		}
@@ -45,16 +46,16 @@ func (m *modules) find(name string) (*Program, error) {
 }
 
 // compiled returns the program of a file, compiled once.
-func (m *modules) compiled(file string) (*Program, error) {
+func (m *modules) compiled(ctx context.Context, file string) (*Program, error) {
 	m.mu.Lock()
 	p := m.programs[file]
 	m.mu.Unlock()
 	if p != nil {
 		return p, nil
 	}
-	source, err := m.read(file)
+	source, err := luafile.Read(ctx, m.files, file, MaxSource+1) // Compile refuses one that is longer
 	if err != nil {
-		return nil, err
+		return nil, m.cannotRead(file, err)
 	}
 	if p, err = Compile(path.Join(m.dir, file), source); err != nil {
 		return nil, err
@@ -66,20 +67,6 @@ func (m *modules) compiled(file string) (*Program, error) {
 	}
 	m.programs[file] = p
 	return p, nil
-}
-
-// read returns the source in a file, one byte over the limit if it is longer: Compile refuses that.
-func (m *modules) read(file string) (string, error) {
-	f, err := m.files.Open(file)
-	if err != nil {
-		return "", m.cannotRead(file, err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxSource+1))
-	if err != nil {
-		return "", m.cannotRead(file, err)
-	}
-	return string(b), nil
 }
 
 // cannotRead names a file as scripts know it.
@@ -161,7 +148,7 @@ func (s *sandbox) loader(L *lua.LState, name string) lua.LValue {
 	if fn := preload.RawGetString(name); fn != lua.LNil {
 		return fn
 	}
-	p, err := s.r.modules.find(name)
+	p, err := s.r.modules.find(s.ctx, name)
 	if err != nil {
 		raise(L, "%s", strings.ReplaceAll(err.Error(), "\n", " "))
 	}

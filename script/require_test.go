@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -99,6 +100,23 @@ func TestRequire_WithoutFiles_SaysSo(t *testing.T) {
 	failed := fail(t, nil, `require("lib")`)
 	if !strings.Contains(failed.Message, "no files are open to scripts") {
 		t.Errorf("got %s", failed.Message)
+	}
+}
+
+// A stuckFS has files that are like a named pipe to which nobody writes.
+type stuckFS struct{ release chan struct{} }
+
+func (s stuckFS) Open(name string) (fs.File, error) {
+	<-s.release
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+func TestRequire_OfAFileThatNeverAnswers_EndsWithTheUnit(t *testing.T) {
+	stuck := stuckFS{make(chan struct{})}
+	defer close(stuck.release)
+	o := &script.Options{Modules: stuck, Timeout: 50 * time.Millisecond}
+	if failed := fail(t, o, `pcall(require, "pipe")`); failed.Kind != script.KindStopped || failed.Message != "script stopped: deadline of 50ms passed" {
+		t.Errorf("got %s: %s", failed.Kind, failed.Message)
 	}
 }
 

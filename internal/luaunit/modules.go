@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
 
+	"github.com/luastore/store/internal/luafile"
 	"github.com/luastore/store/script"
 )
 
@@ -54,7 +54,7 @@ func find(ctx context.Context, folders []Folder, name string) (shown, source str
 	for _, folder := range folders {
 		for _, file := range []string{base + ".lua", base + "/init.lua"} {
 			shown := path.Join(folder.Name, file)
-			source, err := readWithin(ctx, folder.Files, file)
+			source, err := luafile.Read(ctx, folder.Files, file, script.MaxSource+1)
 			if err == nil {
 				return shown, source, nil
 			}
@@ -65,36 +65,6 @@ func find(ctx context.Context, folders []Folder, name string) (shown, source str
 		}
 	}
 	return "", "", fmt.Errorf("module %q not found: no file %s", name, strings.Join(tried, ", "))
-}
-
-// readWithin is read until ctx ends: what is no file but a named pipe may never answer, and is left to wait by itself then.
-func readWithin(ctx context.Context, files fs.FS, name string) (string, error) {
-	type answer struct {
-		source string
-		err    error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		source, err := read(files, name)
-		done <- answer{source, err}
-	}()
-	select {
-	case a := <-done:
-		return a.source, a.err
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-}
-
-// read returns the source in a file, one byte over the limit if it is longer: it is refused then when it is compiled.
-func read(files fs.FS, name string) (string, error) {
-	f, err := files.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, script.MaxSource+1))
-	return string(b), err
 }
 
 // reason returns what an error of a file system says without the path, which messages name as scripts know it.

@@ -1,0 +1,51 @@
+package luafile_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/luastore/store/internal/luafile"
+)
+
+func TestRead_ReturnsTheBeginning(t *testing.T) {
+	files := fstest.MapFS{"a.lua": {Data: []byte("return 1")}, "b": {Mode: fs.ModeDir}}
+	for _, c := range []struct {
+		name string
+		most int64
+		want string
+		fail bool
+	}{{"a.lua", 100, "return 1", false}, {"a.lua", 8, "return 1", false}, {"a.lua", 3, "ret", false}, {"c.lua", 100, "", true}, {"b", 100, "", true}} {
+		got, err := luafile.Read(t.Context(), files, c.name, c.most)
+		if got != c.want || (err != nil) != c.fail {
+			t.Errorf("%s, %d bytes: got %q, %v", c.name, c.most, got, err)
+		}
+	}
+	if _, err := luafile.Read(t.Context(), files, "c.lua", 100); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A stuckFS has files that are like a named pipe to which nobody writes.
+type stuckFS struct{ release chan struct{} }
+
+func (s stuckFS) Open(name string) (fs.File, error) {
+	<-s.release
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+func TestRead_OfWhatNeverAnswers_EndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := stuckFS{make(chan struct{})}
+		defer close(stuck.release)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := luafile.Read(ctx, stuck, "pipe", 100); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
