@@ -36,8 +36,8 @@ func TestDriver_StoresTheValueAndNothingElse(t *testing.T) {
 }
 
 func TestDriver_Close(t *testing.T) {
-	before := goleak.IgnoreCurrent()
 	server := natstest.Shared(t)
+	before := goleak.IgnoreCurrent()
 	d := must(open(testContext(t), must(ParseURL(server.URL()))(t).target()))(t)
 	ctx := testContext(t)
 	var wait sync.WaitGroup

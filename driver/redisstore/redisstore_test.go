@@ -351,8 +351,8 @@ func TestDriver_ServerRestart_IsHealedByTheDriver(t *testing.T) {
 }
 
 func TestDriver_Close(t *testing.T) {
-	before := goleak.IgnoreCurrent()
 	server := redistest.Shared(t)
+	before := goleak.IgnoreCurrent()
 	d := must(open(testContext(t), must(ParseURL(server.URL()))(t).target()))(t)
 	ctx := testContext(t)
 	done := make(chan struct{})

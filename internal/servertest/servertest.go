@@ -9,12 +9,12 @@ package servertest
 import (
 	"crypto/rand"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -56,10 +56,15 @@ const (
 	pastPorts = 32768
 )
 
-// FreePort returns a port of the loopback interface that nobody listens on at the moment.
+// used counts the ports that this process has chosen.
+var used atomic.Uint32
+
+// FreePort returns a port of the loopback interface that nobody listens on at the moment, and that it has not returned before: it is
+// left to a server that has been killed and is to come back.
 func FreePort() (port int, err error) {
+	first := uint32(os.Getpid()) * 997 // far from that of another process
 	for range 100 {
-		port = firstPort + mathrand.IntN(pastPorts-firstPort)
+		port = firstPort + int((first+used.Add(1))%(pastPorts-firstPort))
 		var l net.Listener
 		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
 			return port, l.Close()

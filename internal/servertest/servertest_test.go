@@ -169,3 +169,18 @@ func TestPassword_IsAnotherEachTime(t *testing.T) {
 		t.Errorf("%s, %s", a, b)
 	}
 }
+
+// A server that has been killed keeps its port, to come back on it.
+func TestFreePort_ReturnsNoneTwice(t *testing.T) {
+	seen := map[int]bool{}
+	for range 2000 {
+		port, err := servertest.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[port] || port < 23000 || port >= 32768 {
+			t.Fatalf("port %d, after %d others", port, len(seen))
+		}
+		seen[port] = true
+	}
+}
