@@ -21,6 +21,7 @@ type lane struct {
 	turn  chan struct{} // holds something while it is somebody's turn
 	empty chan struct{} // closed when nobody waits or has a turn any more
 	users int           // who wait or have their turn; guarded by lanes.mu
+	let   int           // who let it pass; guarded by lanes.mu
 }
 
 func newLanes() *lanes { return &lanes{byKey: map[string]*lane{}} }
@@ -47,6 +48,9 @@ func (ls *lanes) yield(ctx context.Context, key string, patience time.Duration) 
 	}
 	ls.mu.Lock()
 	l := ls.byKey[key]
+	if l != nil {
+		l.let++
+	}
 	ls.mu.Unlock()
 	if l == nil {
 		return nil
@@ -60,6 +64,14 @@ func (ls *lanes) yield(ctx context.Context, key string, patience time.Duration) 
 		return explain(ctx.Err())
 	}
 	return nil
+}
+
+// crowded reports whether others have waited since somebody had or awaited a turn with key first: for theirs, or to let it pass.
+func (ls *lanes) crowded(key string) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.byKey[key]
+	return l != nil && l.users+l.let > 1
 }
 
 // join returns the lane of key for one user more.

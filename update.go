@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -32,7 +33,7 @@ type UpdateOptions struct {
 // with its value, nil if there is none, and writes what fn returns if nobody else wrote meanwhile. Otherwise it does so again,
 // after a pause that grows from try to try, so that fn may be called several times and should change nothing but what it
 // returns; when it runs out of retries the error is an [ErrConflict]. Updates of the same entry in this process let one that lost half
-// of the default retries go first, for 250 milliseconds at most.
+// of the default retries go first, none for longer than 250 milliseconds before an attempt.
 //
 // With [KeepTTL] an existing entry keeps its expiry and a new one gets the default; another ttl holds for both.
 //
@@ -125,8 +126,9 @@ func (u *update) run() ([]byte, error) {
 // more often in time again than those who pause, some of which would use up all their retries.
 const unlucky = DefaultRetries / 2
 
-// inTurn makes an attempt. Those who are unlucky do so one after the other, and all others of this process let them pass, but nobody for
-// longer than a pause: fn may take its time, or update the same entry itself. One whose fn was as slow as that has no turn.
+// inTurn makes an attempt. Those who are unlucky do so one after the other, and all others of this process let them pass. No turn is
+// longer than maxPause, and nobody waits longer than that before an attempt: fn may take its time, or update the same entry itself. One
+// whose fn has been seen to be as slow has no other turn.
 func (u *update) inTurn() (v []byte, done bool, err error) {
 	turns := u.h.store.unlucky
 	if u.tries < unlucky || u.took > maxPause {
@@ -135,20 +137,29 @@ func (u *update) inTurn() (v []byte, done bool, err error) {
 		}
 		return u.attempt()
 	}
-	patience, cancel := context.WithTimeout(u.ctx, u.pause.most)
+	patience, cancel := context.WithTimeout(u.ctx, maxPause)
 	leave, err := turns.enter(patience, u.c.key)
 	cancel()
-	switch {
-	case err == nil:
-		defer leave()
-	case u.ctx.Err() != nil:
+	if u.ctx.Err() != nil {
+		if err == nil {
+			leave()
+		}
 		return nil, false, explain(u.ctx.Err())
 	}
+	if err != nil {
+		return u.attempt()
+	}
+	leave = sync.OnceFunc(leave)
+	over := time.AfterFunc(maxPause, leave)
+	defer func() {
+		over.Stop()
+		leave()
+	}()
 	v, done, err = u.attempt()
-	if done || err != nil || u.tries > u.retries || u.took > maxPause {
+	if done || err != nil || u.tries > u.retries || u.took > maxPause || !turns.crowded(u.c.key) {
 		return v, done, err
 	}
-	return u.attempt() // at once: what was under way when its turn came, which won, is over
+	return u.attempt() // at once: what others had under way when its turn came, which won, is over
 }
 
 // attempt reads, calls fn and writes once. It reports false if another writer came between.

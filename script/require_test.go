@@ -120,6 +120,16 @@ func TestRequire_OfAFileThatNeverAnswers_EndsWithTheUnit(t *testing.T) {
 	}
 }
 
+type panicFS struct{}
+
+func (panicFS) Open(string) (fs.File, error) { panic("bad files") }
+
+func TestRequire_OfFilesThatPanic_IsContained(t *testing.T) {
+	if failed := fail(t, &script.Options{Modules: panicFS{}}, `pcall(require, "lib")`); failed.Kind != script.KindPanic || !strings.Contains(failed.Message, "bad files") {
+		t.Errorf("got %s: %s", failed.Kind, failed.Message)
+	}
+}
+
 // A countedFS counts how often files are opened.
 type countedFS struct {
 	fs.FS

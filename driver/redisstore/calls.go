@@ -192,7 +192,7 @@ func (c *call) stale(err error) bool {
 	if !errors.Is(err, errStale) {
 		return false
 	}
-	c.link.cut()
+	c.link.Close()
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"runtime"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -48,4 +49,28 @@ func TestRead_OfWhatNeverAnswers_EndsWithItsContext(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// A badFS does in Open what no file system should.
+type badFS func()
+
+func (bad badFS) Open(string) (fs.File, error) {
+	bad()
+	return nil, fs.ErrNotExist
+}
+
+func TestRead_OfAFileSystemThatPanics_PanicsInItsCaller(t *testing.T) {
+	defer func() {
+		if p := recover(); p != "mine" {
+			t.Errorf("recovered %v", p)
+		}
+	}()
+	_, err := luafile.Read(t.Context(), badFS(func() { panic("mine") }), "a.lua", 100)
+	t.Errorf("returned %v", err)
+}
+
+func TestRead_OfAFileSystemThatEndsItsGoroutine_Fails(t *testing.T) {
+	if _, err := luafile.Read(t.Context(), badFS(runtime.Goexit), "a.lua", 100); err == nil {
+		t.Error("no error")
+	}
 }

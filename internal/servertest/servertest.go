@@ -59,10 +59,10 @@ const (
 // used counts the ports that this process has chosen.
 var used atomic.Uint32
 
-// FreePort returns a port of the loopback interface that nobody listens on at the moment, and that it has not returned before: it is
-// left to a server that has been killed and is to come back.
+// FreePort returns a port of the loopback interface that nobody listens on at the moment, and that it has not returned before, as long
+// as there are such: one is left to a server that has been killed and is to come back.
 func FreePort() (port int, err error) {
-	first := uint32(os.Getpid()) * 997 // far from that of another process
+	first := uint32(os.Getpid()) * 2654435769 >> 8 // most likely far from that of another process: Fibonacci hashing
 	for range 100 {
 		port = firstPort + int((first+used.Add(1))%(pastPorts-firstPort))
 		var l net.Listener
