@@ -178,7 +178,7 @@ func (r *run) wave(t *testing.T, perWorker int, fault func(done <-chan struct{})
 	t.Helper()
 	calls := r.load.plan(r.random, perWorker)
 	r.seed(t)
-	r.warm(t)
+	r.warm()
 	begin, done := make(chan struct{}), make(chan struct{})
 	first := int64(1 + r.random.IntN(workers))
 	var started atomic.Int64
@@ -215,16 +215,16 @@ func (r *run) wave(t *testing.T, perWorker int, fault func(done <-chan struct{})
 	<-recovered
 }
 
-// warm makes a call of each worker at a time without a fault, so that the driver has as many connections as it wants.
-func (r *run) warm(t *testing.T) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), mostRecovery)
-	defer cancel()
+// warm makes calls of each kind, of all workers at a time and without a fault, so that the driver has as many connections as it wants, and
+// has prepared on them what it prepares: a fault would else meet little but that.
+func (r *run) warm() {
 	var wait sync.WaitGroup
-	for range workers {
+	for w := range workers {
 		wait.Go(func() {
-			for range callsPerWave {
-				r.driver.Has(ctx, r.load.prefix+":probe") // one that fails is no matter: the load tells
+			key := r.load.prefix + ":warm:" + strconv.Itoa(w)
+			for k := range kinds {
+				c := call{cell: &cell{kind: k, key: key}, value: before}
+				c.do(r.driver) // one that fails is no matter: the load tells
 			}
 		})
 	}
