@@ -18,7 +18,7 @@ import (
 
 // modules finds, compiles and keeps the Lua files that scripts require.
 type modules struct {
-	files fs.FS
+	files *luafile.Reader // nil for none
 	dir   string
 
 	mu       sync.Mutex
@@ -53,7 +53,7 @@ func (m *modules) compiled(ctx context.Context, file string) (*Program, error) {
 	if p != nil {
 		return p, nil
 	}
-	source, err := luafile.Read(ctx, m.files, file, MaxSource+1) // Compile refuses one that is longer
+	source, err := m.files.Read(ctx, file)
 	if err != nil {
 		return nil, m.cannotRead(file, err)
 	}

@@ -12,6 +12,7 @@ import (
 	lua "github.com/yuin/gopher-lua"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/luafile"
 	"github.com/luastore/store/value"
 )
 
@@ -79,12 +80,15 @@ func New(reg *store.Registry, o *Options) *Runner {
 	}
 	r := &Runner{
 		reg: reg, timeout: o.Timeout, setup: o.Setup, limits: o.Limits, grants: slices.Clone(o.Grants),
-		modules:   modules{files: o.Modules, dir: o.ModulesName, programs: map[string]*Program{}},
+		modules:   modules{dir: o.ModulesName, programs: map[string]*Program{}},
 		printable: bound(o.Output, DefaultOutput),
 		meters:    meters{limit: bound(o.Memory, DefaultMemory)},
 	}
 	if r.timeout == 0 {
 		r.timeout = DefaultTimeout
+	}
+	if o.Modules != nil {
+		r.modules.files = luafile.NewReader(o.Modules, MaxSource+1) // Compile refuses what is longer
 	}
 	if o.Stdout != nil {
 		r.output = newOutput(o.Stdout)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -49,6 +50,44 @@ func TestRead_OfWhatNeverAnswers_EndsWithItsContext(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+func TestReader_OfWhatNeverAnswers_WaitsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := countingFS{stuckFS{make(chan struct{})}, new(atomic.Int64)}
+		r := luafile.NewReader(stuck, 100)
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := r.Read(ctx, "pipe"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if n := stuck.opened.Load(); n != 1 {
+			t.Errorf("opened %d times at once", n)
+		}
+		close(stuck.release)
+		synctest.Wait()
+		for range 2 {
+			if _, err := r.Read(t.Context(), "pipe"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if n := stuck.opened.Load(); n != 3 {
+			t.Errorf("opened %d times in all", n)
+		}
+	})
+}
+
+// A countingFS counts how often a file was opened.
+type countingFS struct {
+	stuckFS
+	opened *atomic.Int64
+}
+
+func (c countingFS) Open(name string) (fs.File, error) {
+	c.opened.Add(1)
+	return c.stuckFS.Open(name)
 }
 
 // A badFS does in Open what no file system should.
