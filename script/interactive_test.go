@@ -155,7 +155,13 @@ func TestInput_CostsTheSameForEachLine(t *testing.T) {
 			}
 			return best
 		}
-		if few, many := took(2_000), took(16_000); many > 32*few {
+		var few, many time.Duration
+		for range 5 { // the machine may be busy with something else
+			if few, many = took(2_000), took(16_000); many <= 32*few {
+				break
+			}
+		}
+		if many > 32*few {
 			t.Errorf("%s: 2,000 lines took %v, 16,000 lines %v", form[0], few, many)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -63,10 +64,19 @@ func takeMemory() {
 	}
 }
 
-// spin uses processor time until it overflows, which it does not live to see.
+// spin uses processor time, on so many threads that it gets its share of a busy machine, until it overflows, which it does not live to
+// see.
 func spin() {
-	for i := uint64(1); i > 0; i++ {
+	const threads = 8
+	runtime.GOMAXPROCS(threads)
+	var all sync.WaitGroup
+	for range threads {
+		all.Go(func() {
+			for i := uint64(1); i > 0; i++ {
+			}
+		})
 	}
+	all.Wait()
 }
 
 // hang says who it is and does nothing that it is told.
