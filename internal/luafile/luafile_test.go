@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math/bits"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -52,32 +53,62 @@ func TestRead_OfWhatNeverAnswers_EndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestReader_OfWhatNeverAnswers_WaitsOnce(t *testing.T) {
+func TestReader_OfWhatNeverAnswers_OpensItEverMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		stuck := countingFS{stuckFS{make(chan struct{})}, new(atomic.Int64)}
-		r := luafile.NewReader(stuck, 100)
-		for range 3 {
+		pipe := countingFS{stuckFS{make(chan struct{})}, new(atomic.Int64)}
+		r := luafile.NewReader(pipe, 100)
+		for second := range 1000 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
 			if _, err := r.Read(ctx, "pipe"); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
+			cancel()
+			if n, want := pipe.opened.Load(), int64(bits.Len(uint(second)+1)); n != want {
+				t.Fatalf("opened %d times in %d seconds, want %d", n, second+1, want)
+			}
 		}
-		if n := stuck.opened.Load(); n != 1 {
-			t.Errorf("opened %d times at once", n)
-		}
-		close(stuck.release)
+		close(pipe.release)
 		synctest.Wait()
+		before := pipe.opened.Load()
 		for range 2 {
 			if _, err := r.Read(t.Context(), "pipe"); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("got %v", err)
 			}
 		}
-		if n := stuck.opened.Load(); n != 3 {
-			t.Errorf("opened %d times in all", n)
+		if n := pipe.opened.Load() - before; n != 2 {
+			t.Errorf("opened %d times once it answers", n)
 		}
 	})
 }
+
+// Who puts a file in the place of a pipe need not start the program again.
+func TestReader_OfAPipeThatBecomesAFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipe := stuckFS{make(chan struct{})}
+		defer close(pipe.release)
+		files := &changingFS{}
+		files.change(pipe)
+		r := luafile.NewReader(files, 100)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := r.Read(ctx, "a.lua"); err == nil {
+			t.Error("a pipe answered")
+		}
+		files.change(fstest.MapFS{"a.lua": {Data: []byte("return 1")}})
+		for range 2 {
+			if got, err := r.Read(t.Context(), "a.lua"); got != "return 1" || err != nil {
+				t.Errorf("got %q, %v", got, err)
+			}
+		}
+	})
+}
+
+// A changingFS is another file system later.
+type changingFS struct{ now atomic.Pointer[fs.FS] }
+
+func (c *changingFS) change(files fs.FS) { c.now.Store(&files) }
+
+func (c *changingFS) Open(name string) (fs.File, error) { return (*c.now.Load()).Open(name) }
 
 // A countingFS counts how often a file was opened.
 type countingFS struct {
