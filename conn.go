@@ -69,7 +69,7 @@ func (r *Registry) join(ctx context.Context, in *instance) (*conn, <-chan struct
 	if in.driver != nil {
 		return nil, nil, nil
 	}
-	if r.closed {
+	if r.closed.Load() {
 		return nil, nil, errClosed
 	}
 	key := in.def.Open.Connection
@@ -96,7 +96,7 @@ func (r *Registry) leave(ctx context.Context, in *instance, c *conn, err error) 
 	switch {
 	case err != nil:
 		idle, done = r.drop(c), true
-	case r.closed:
+	case r.closed.Load():
 		idle, done, err = r.drop(c), true, errClosed
 	case c.closing != nil:
 		idle = r.drop(c)
@@ -177,7 +177,7 @@ func (r *Registry) finish(ctx context.Context, in *instance, c *conn, got opened
 	switch {
 	case got.err != nil:
 		r.forget(c)
-	case r.closed:
+	case r.closed.Load():
 		c.closing = make(chan struct{})
 		idle = c
 	default:

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,8 +26,10 @@ type instance struct {
 
 	// Guarded by Registry.mu.
 	conn    *conn // held from first use until the instance is retired and its last lease has ended
-	leases  int
 	retired bool
+
+	_      [64]byte     // what each unit writes is on a cache line of its own, not on one that every operation reads
+	leases atomic.Int64 // live ones, and the bit refuses, which is changed under Registry.mu
 }
 
 // newInstance checks a definition.
@@ -64,6 +67,8 @@ func (in *instance) attach(c *conn) {
 	in.limits.ValueBytes = tighter(in.limits.ValueBytes, c.info.MaxValueBytes)
 	in.limits.KeyBytes = tighter(in.limits.KeyBytes, c.info.MaxKeyBytes)
 	in.driver = c.driver
+	in.reg.live[in] = struct{}{}
+	in.reg.publish(in)
 }
 
 // tighter returns the smaller of two limits, of which the second may be 0 for none.

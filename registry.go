@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 )
 
 // Options configure a [Registry]. Nil means the defaults.
@@ -56,13 +57,16 @@ type Registry struct {
 	lookup  func(id string) (Definition, bool)
 	err     error // what was wrong with the options, answered by Define
 
+	// What units read without mu, so that they do not wait for each other; it is written with mu.
+	closed  atomic.Bool
+	serving sync.Map // the present instance of each id whose store is open
+
 	mu     sync.Mutex
-	stores map[string]*instance // present definition of each id
-	conns  map[any]*conn        // by Connection, or by instance where that is nil
-	leases int                  // live ones
-	opens  int                  // attempts to open that are under way
-	closed bool
-	idle   chan struct{} // closed when closed is true, leases is 0 and opens is 0
+	stores map[string]*instance   // present definition of each id
+	conns  map[any]*conn          // by Connection, or by instance where that is nil
+	live   map[*instance]struct{} // those that hold a connection: all that have leases
+	opens  int                    // attempts to open that are under way
+	idle   chan struct{}          // closed when closed is true, there are no leases and opens is 0
 }
 
 // New returns a Registry without stores. The caller ends it with [Registry.Close].
@@ -81,7 +85,7 @@ func New(o *Options) *Registry {
 	return &Registry{
 		policy: o.Policy, cursors: cursors, limits: o.Limits.WithDefaults(), observe: o.Observe, log: log, lookup: o.Default,
 		err:    o.Limits.check(),
-		stores: map[string]*instance{}, conns: map[any]*conn{}, idle: make(chan struct{}),
+		stores: map[string]*instance{}, conns: map[any]*conn{}, live: map[*instance]struct{}{}, idle: make(chan struct{}),
 	}
 }
 
@@ -94,7 +98,7 @@ func (r *Registry) Define(id string, d Definition) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if r.closed.Load() {
 		return errClosed
 	}
 	if r.stores[id] != nil {
@@ -133,6 +137,7 @@ func (r *Registry) swap(id string, in *instance) (*instance, error) {
 	}
 	old := r.stores[id]
 	r.stores[id] = in
+	r.publish(in)
 	return old, nil
 }
 
@@ -142,6 +147,7 @@ func (r *Registry) Remove(id string) error {
 	r.mu.Lock()
 	in := r.stores[id]
 	delete(r.stores, id)
+	r.serving.Delete(id)
 	r.mu.Unlock()
 	if in == nil {
 		return notFound(id)
@@ -187,7 +193,10 @@ func (r *Registry) Close(ctx context.Context) error {
 func (r *Registry) refuse() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed = true
+	r.closed.Store(true)
+	for in := range r.live {
+		in.leases.Or(refuses)
+	}
 	for _, c := range r.conns {
 		if c.driver == nil {
 			c.cancel()
@@ -200,10 +209,14 @@ func (r *Registry) refuse() {
 func (r *Registry) busy() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.leases == 0 && r.opens == 0 {
+	leases := int64(0)
+	for in := range r.live {
+		leases += in.leased()
+	}
+	if leases == 0 && r.opens == 0 {
 		return nil
 	}
-	return Errorf(ErrTimeout, "registry closed while %d leases were live and %d stores were being opened", r.leases, r.opens)
+	return Errorf(ErrTimeout, "registry closed while %d leases were live and %d stores were being opened", leases, r.opens)
 }
 
 // closeAll closes every connection, waits for those that are being closed elsewhere, and returns what failed.
@@ -261,128 +274,11 @@ func (r *Registry) defined(id string) error {
 
 // known is defined where r.mu is held.
 func (r *Registry) known(id string) error {
-	if r.closed {
+	if r.closed.Load() {
 		return errClosed
 	}
 	if r.stores[id] == nil {
 		return notFound(id)
 	}
 	return nil
-}
-
-// acquire returns the present instance of id, open, with one more lease.
-func (r *Registry) acquire(ctx context.Context, id string) (*instance, error) {
-	for {
-		in, open, err := r.lease(id)
-		if err != nil || open {
-			return in, err
-		}
-		if err := r.open(ctx, in); err != nil {
-			return nil, &Error{Store: id, Op: OpOpen, Err: err}
-		}
-	}
-}
-
-// lease returns the present instance of id, leased if it is open. An id that was not defined is supplied.
-func (r *Registry) lease(id string) (in *instance, open bool, err error) {
-	in, open, err = r.take(id)
-	if !errors.Is(err, ErrStoreNotFound) {
-		return in, open, err
-	}
-	if err := r.supply(id); err != nil {
-		return nil, false, err
-	}
-	return r.take(id)
-}
-
-// take is lease of an id that is defined.
-func (r *Registry) take(id string) (in *instance, open bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.known(id); err != nil {
-		return nil, false, err
-	}
-	in = r.stores[id]
-	if in.driver == nil {
-		return in, false, nil
-	}
-	in.leases++
-	r.leases++
-	return in, true, nil
-}
-
-// supply defines id as Options.Default says.
-func (r *Registry) supply(id string) error {
-	if err := checkID(id); err != nil {
-		return err
-	}
-	if r.lookup == nil {
-		return notFound(id)
-	}
-	d, ok := r.lookup(id)
-	if !ok {
-		return notFound(id)
-	}
-	in, err := r.newInstance(id, d)
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stores[id] == nil && !r.closed {
-		r.stores[id] = in
-	}
-	return nil
-}
-
-// present returns what an id stands for, nil if it stands for nothing.
-func (r *Registry) present(id string) *instance {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil
-	}
-	return r.stores[id]
-}
-
-// release gives one lease back.
-func (r *Registry) release(ctx context.Context, in *instance) {
-	r.mu.Lock()
-	in.leases--
-	r.leases--
-	r.signalIdle()
-	idle := r.settle(in)
-	r.mu.Unlock()
-	r.shut(ctx, idle)
-}
-
-// signalIdle tells Close that nothing is live. r.mu is held.
-func (r *Registry) signalIdle() {
-	if !r.closed || r.leases > 0 || r.opens > 0 {
-		return
-	}
-	select {
-	case <-r.idle:
-	default:
-		close(r.idle)
-	}
-}
-
-// retire takes an instance out of service: its connection is given up when its last lease ends.
-func (r *Registry) retire(ctx context.Context, in *instance) {
-	r.mu.Lock()
-	in.retired = true
-	idle := r.settle(in)
-	r.mu.Unlock()
-	r.shut(ctx, idle)
-}
-
-// settle gives up the connection of an instance that nothing uses any more, and returns it if it must be shut. r.mu is held.
-func (r *Registry) settle(in *instance) *conn {
-	if !in.retired || in.leases > 0 || in.conn == nil {
-		return nil
-	}
-	c := in.conn
-	in.conn = nil
-	return r.drop(c)
 }
