@@ -3,18 +3,22 @@ package script
 import (
 	"context"
 	"fmt"
+	"iter"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// How often the heap is looked at while units run: while it changes by more than quiet bytes, and else.
+// How often the heap is looked at while units run: while it changes by more than quiet bytes, and else; and after what time a look is
+// taken not to come.
 const (
 	lookEvery  = time.Millisecond
 	lookSeldom = 8 * time.Millisecond
 	quiet      = 1 << 20
+	tooLate    = time.Second
 )
 
 // rest is how many times as long as the collector took it is not asked again on a mere doubt.
@@ -29,17 +33,27 @@ type meter struct {
 	// In bytes, guarded by meters.mu.
 	known bool  // whether base is
 	base  int64 // what the heap keeps without the unit, as far as it is known
+	most  int64 // what it may have kept besides, since all this was in it at first; 0 once that was taken into account
 	ended bool  // it was told to stop; there is nothing more to find out
 }
 
-// meters are those of all units of a runner. While there are any, a timer looks at the heap; with the last unit it ends.
+// A seat is where a Lua state shows the meter of the unit that runs in it. A unit that takes a seat which is watched already writes
+// nothing that another unit reads: those that run at once do not wait for each other.
+type seat struct {
+	w       *meters
+	meter   atomic.Pointer[meter] // nil while no unit runs
+	watched atomic.Bool           // it is in meters.seats, and a look will come; changed under meters.mu
+}
+
+// meters are those of all units of a runner. A timer looks at the heap until it finds no unit running.
 type meters struct {
 	limit int64 // 0 is none
 
+	due atomic.Int64 // when the next look is, in nanoseconds of Unix time; written with mu
+
 	mu         sync.Mutex
-	running    map[*meter]struct{}
-	timer      *time.Timer
-	turn       int           // counts the times of there being units
+	seats      []*seat       // those watched; while there are any, a look will come
+	turn       int           // counts the looks that were to come: only the last one does
 	every      time.Duration // between two looks
 	seen       int64         // what the heap was at the last one, in bytes
 	kept       int64         // what it was last known to keep without units, in bytes; 0 is not yet
@@ -97,23 +111,66 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// begin watches a unit until close is called. Without a limit there is no meter.
-func (w *meters) begin(stop context.CancelCauseFunc) *meter {
-	if w.limit == 0 {
+// begin watches the unit that runs next in the state of the seat, from now until end is called. Without a limit there is no meter.
+func (s *seat) begin(stop context.CancelCauseFunc, now time.Time) *meter {
+	if s.w.limit == 0 {
 		return nil
 	}
-	m := &meter{w: w, stop: stop}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.running == nil {
-		w.running = map[*meter]struct{}{}
-	}
-	w.running[m] = struct{}{}
-	if len(w.running) == 1 {
-		w.turn++
-		w.lookIn(lookEvery)
+	m := &meter{w: s.w, stop: stop}
+	s.meter.Store(m)
+	if !s.watched.Load() || s.w.late(now) { // unwatch looks at the meter once more after it has said that the seat is not watched
+		s.w.watch(s, now)
 	}
 	return m
+}
+
+// end ends the watch.
+func (s *seat) end() { s.meter.Store(nil) }
+
+// late reports whether the look that is due will not come: it was to come in a test with a clock of its own, as that of testing/synctest, or
+// the machine sleeps.
+func (w *meters) late(now time.Time) bool {
+	d := now.UnixNano() - w.due.Load()
+	return d > int64(tooLate) || d < -int64(tooLate)
+}
+
+// watch has a look come that finds the seat.
+func (w *meters) watch(s *seat, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !s.watched.Load() {
+		s.watched.Store(true)
+		w.seats = append(w.seats, s)
+	}
+	if len(w.seats) == 1 || w.late(now) {
+		w.lookIn(lookEvery)
+	}
+}
+
+// unwatch takes out the seats without a unit: those of states that are free, or gone. w.mu is held.
+func (w *meters) unwatch() {
+	w.seats = slices.DeleteFunc(w.seats, func(s *seat) bool {
+		if s.meter.Load() != nil {
+			return false
+		}
+		s.watched.Store(false)
+		if s.meter.Load() != nil { // one has just begun, and may have found the seat watched
+			s.watched.Store(true)
+			return false
+		}
+		return true
+	})
+}
+
+// running are the meters of the units that run. w.mu is held.
+func (w *meters) running() iter.Seq[*meter] {
+	return func(yield func(*meter) bool) {
+		for _, s := range w.seats {
+			if m := s.meter.Load(); m != nil && !yield(m) {
+				return
+			}
+		}
+	}
 }
 
 // door returns the gate of the unit, nil where it is not watched.
@@ -124,34 +181,26 @@ func (m *meter) door() *gate {
 	return &m.gate
 }
 
-// lookIn has the timer look after a while. w.mu is held.
+// lookIn has the heap looked at after a while. w.mu is held.
 func (w *meters) lookIn(every time.Duration) {
-	turn := w.turn
 	w.every = every
-	w.timer = time.AfterFunc(every, func() { w.look(turn) })
+	w.turn++
+	turn := w.turn
+	w.due.Store(time.Now().Add(every).UnixNano())
+	time.AfterFunc(every, func() { w.look(turn) })
 }
 
-// close ends the watch.
-func (m *meter) close() {
-	if m == nil {
-		return
-	}
-	w := m.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.running, m)
-	if len(w.running) == 0 {
-		w.timer.Stop()
-	}
-}
-
-// look looks at the heap, and has it looked at again.
+// look looks at the heap, and has it looked at again while units run.
 func (w *meters) look(turn int) {
 	h := readHeap()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if turn != w.turn || len(w.running) == 0 {
-		return // it was about to be stopped
+	if turn != w.turn {
+		return
+	}
+	w.unwatch()
+	if len(w.seats) == 0 {
+		return
 	}
 	w.weigh(h)
 	w.lookIn(nextLook(w.every, h.objects-w.seen))
@@ -172,7 +221,7 @@ func (w *meters) weigh(h heap) {
 	ask := false
 	var suspects []*meter
 	rested := time.Since(w.collected) > rest*w.took
-	for m := range w.running {
+	for m := range w.running() {
 		if m.ended {
 			continue
 		}
@@ -199,17 +248,24 @@ func (m *meter) begin(h heap) {
 	if m.known {
 		return
 	}
-	m.known, m.base = true, h.kept
+	m.known, m.base, m.most = true, h.kept, h.objects
 	switch w := m.w; {
 	case w.kept == 0 || h.kept <= w.kept:
 		w.kept = h.kept
 	case h.kept > w.kept+w.limit/2:
-		m.known = false
+		m.known, m.most = false, 0
 	}
 }
 
 // over reports whether the heap keeps too much, with n bytes more. meters.mu is held.
 func (m *meter) over(h heap, n int64) bool { return m.known && h.kept+n > m.base+m.w.limit }
+
+// acquits reports that a heap which has just been collected keeps no more than it may, once: what the host had come to keep between the last
+// collection and the unit is none of the unit's. meters.mu is held.
+func (m *meter) acquits(h heap, n int64) bool {
+	m.base, m.most = max(m.base, min(h.kept, m.most)), 0
+	return !m.over(h, n)
+}
 
 // doubtful reports whether the heap has grown so far, with n bytes more, that nothing but a collection tells what of it is kept: by half
 // more than the limit, and by a good part of what there was before, since a large heap takes long to collect. meters.mu is held.
@@ -226,7 +282,7 @@ func (w *meters) collect(suspects []*meter) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.collecting, w.collected, w.took = false, time.Now(), time.Since(begun)
-	for m := range w.running {
+	for m := range w.running() {
 		if !m.known {
 			w.kept = h.kept
 			m.known, m.base = true, h.kept
@@ -234,7 +290,7 @@ func (w *meters) collect(suspects []*meter) {
 	}
 	for _, m := range suspects {
 		switch {
-		case !m.over(h, 0):
+		case !m.over(h, 0), m.acquits(h, 0):
 		case m.gate.came.Load():
 			m.end()
 		default:
@@ -258,7 +314,7 @@ func (m *meter) fits(done <-chan struct{}, n int64) bool {
 	h := readHeap()
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	if !m.over(h, n) {
+	if !m.over(h, n) || m.acquits(h, n) {
 		return true
 	}
 	m.end()

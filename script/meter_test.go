@@ -2,6 +2,7 @@ package script_test
 
 import (
 	"runtime"
+	"runtime/debug"
 	"testing"
 
 	"github.com/luastore/store/script"
@@ -32,6 +33,24 @@ func TestMemory_Garbage_DoesNotCount(t *testing.T) {
 		local s
 		for i = 1, 300 do s = ("x"):rep(2^20) .. i end
 		for i = 1, 1e6 do s = { i } end`)
+	runtime.KeepAlive(ballast)
+}
+
+// What the host keeps when a unit begins is not the unit's, even if no collection has seen it.
+func TestMemory_WhatTheHostKeeps_DoesNotCount(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	runtime.GC()
+	ballast := make([][]byte, 64)
+	for i := range ballast {
+		ballast[i] = make([]byte, 1<<20)
+	}
+	o := &script.Options{Memory: 32 << 20, Timeout: -1}
+	passes(t, o, `for i = 1, 1e7 do local s = { i } end`)
+	passes(t, o, `local s for i = 1, 300 do s = ("x"):rep(2^20) .. i end`)
+	failed := fail(t, o, `local t = {} for i = 1, 1e9 do t[i] = { i } end`)
+	if failed.Kind != script.KindMemory {
+		t.Errorf("got %s: %s", failed.Kind, failed.Message)
+	}
 	runtime.KeepAlive(ballast)
 }
 

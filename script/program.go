@@ -50,6 +50,7 @@ func Compile(name, source string) (p *Program, err error) {
 	if p.proto, err = lua.Compile(chunk, name); err != nil {
 		return nil, explainSyntax(name, source, err)
 	}
+	p.proto.IsVarArg &^= lua.VarArgNeedsArg // a table of its arguments, which the main function could not name
 	if err := finish(p.proto); err != nil {
 		return nil, err
 	}

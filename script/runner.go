@@ -160,21 +160,27 @@ func (r *Runner) sandboxed(
 	if ctx.Err() != nil {
 		return nil, stopped(ctx, "")
 	}
-	m := r.meters.begin(stop)
-	defer m.close()
 	s, err := r.sandbox(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
-	args, err := s.begin(unit{ctx: ctx, stop: stop, meter: m, program: p}, encoded)
+	now := time.Now()
+	m := s.seat.begin(stop, now)
+	reusable := false
+	defer func() {
+		s.seat.end()
+		if reusable {
+			r.sandboxes.Put(s)
+		} else {
+			s.close()
+		}
+	}()
+	args, err := s.begin(unit{ctx: ctx, stop: stop, meter: m, program: p}, now, encoded)
 	if err != nil {
 		return nil, err
 	}
 	results, err = s.run(p, args, count)
-	if s.end() {
-		r.sandboxes.Put(s)
-	}
+	reusable = s.end()
 	return results, err
 }
 

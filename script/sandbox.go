@@ -14,8 +14,9 @@ import (
 // and is thrown away after one that may have left something.
 type sandbox struct {
 	guard
-	r *Runner
-	L *lua.LState // holds what all threads share; no script runs on it
+	r    *Runner
+	seat seat
+	L    *lua.LState // holds what all threads share; no script runs on it
 
 	template                  // what each unit begins with
 	threads  []*lua.LState    // free ones
@@ -43,7 +44,7 @@ type sandbox struct {
 
 // newSandbox makes a sandbox for a runner. The unit whose context it gets may then begin.
 func newSandbox(ctx context.Context, r *Runner) *sandbox {
-	s := &sandbox{r: r, L: lua.NewState(stateOptions)}
+	s := &sandbox{r: r, seat: seat{w: &r.meters}, L: lua.NewState(stateOptions)}
 	s.L.Panic = s.raise
 	s.L.SetContext(ctx)
 	s.guard.ctx = ctx
@@ -78,10 +79,10 @@ type unit struct {
 	program *Program
 }
 
-// begin gives the state to a unit and returns its arguments as Lua values.
-func (s *sandbox) begin(u unit, encoded [][]byte) ([]lua.LValue, error) {
+// begin gives the state to a unit, which begins now, and returns its arguments as Lua values.
+func (s *sandbox) begin(u unit, now time.Time, encoded [][]byte) ([]lua.LValue, error) {
 	s.take(u)
-	s.clock.began = time.Now()
+	s.clock.began = now
 	args, err := s.arguments(encoded)
 	if err != nil {
 		return nil, err

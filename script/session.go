@@ -3,6 +3,7 @@ package script
 import (
 	"context"
 	"errors"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -136,9 +137,10 @@ func (s *Session) chunk(ctx context.Context, p *Program) (u unit, done func()) {
 	}
 	bounded, stop := context.WithCancelCause(bounded)
 	detach := context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) })
-	m := s.r.meters.begin(stop)
+	seat := &s.box.seat // an abandoned state is no longer s.box
+	m := seat.begin(stop, time.Now())
 	return unit{ctx: bounded, stop: stop, meter: m, program: p}, func() {
-		m.close()
+		seat.end()
 		detach()
 		stop(nil)
 		cancel()

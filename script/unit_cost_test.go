@@ -50,25 +50,31 @@ func TestUnit_IsCheap(t *testing.T) {
 	t.Log(took)
 }
 
-// TestUnits_TwoAtOnce_AreFaster: what units share does not keep them from running beside each other: the gain is 1.7, or where the
-// machine does not give so much four fifths of what bare Lua states gain, which share nothing.
+// TestUnits_TwoAtOnce_AreFaster: what units share does not keep them from running beside each other. Where other work on the machine takes
+// what a second goroutine could gain, they gain nine tenths of what bare Lua states do, which share nothing.
 func TestUnits_TwoAtOnce_AreFaster(t *testing.T) {
 	if runtime.GOMAXPROCS(0) < 2 {
 		return // there is nothing to gain
 	}
+	// As in a host that has something in memory. With nothing in it Go collects each 4 MB, on the processor that one goroutine leaves free.
+	kept := make([]byte, 64<<20)
+	defer runtime.KeepAlive(kept)
 	unit, states := pooled(t), [2]func(){bare(t), bare(t)}
-	gain, shares := 0.0, []float64(nil)
-	for range 10 {
+	gains, shares := []float64(nil), []float64(nil)
+	for range 5 {
+		alone(unit) // until the heap has grown as far as it will
+	}
+	for range 20 {
 		units := alone(unit).Seconds() / together(unit, unit).Seconds()
-		if gain = max(gain, units); gain >= 1.7 {
+		if gains = append(gains, units); units >= 1.7 {
 			break
 		}
 		shares = append(shares, units*together(states[0], states[1]).Seconds()/alone(states[0]).Seconds())
 	}
 	slices.Sort(shares)
-	t.Logf("two goroutines run %.2f times the units of one, in shares of what bare states gain: %.2f", gain, shares)
-	if gain < 1.7 && shares[len(shares)/2] < 0.8 {
-		t.Errorf("two goroutines run %.2f times the units of one, in shares of what bare states gain: %.2f", gain, shares)
+	t.Logf("two goroutines run so many times the units of one: %.2f; in shares of what bare states gain: %.2f", gains, shares)
+	if slices.Max(gains) < 1.7 && shares[len(shares)/2] < 0.9 {
+		t.Error("units keep each other from running at once")
 	}
 }
 
