@@ -37,6 +37,11 @@
 // in which Go code panicked, that ran out of time or memory, or that left a coroutine unfinished; nor one with files or the
 // debug library.
 //
+// A unit that opens a store and reads an entry takes one and a half times as long as the same code in a bare Lua state that is never
+// cleaned, a fortieth of what it takes in a new state, and 2 KB of garbage. Units that run at once meet at no lock of the runner or the
+// registry: on two processors two goroutines run 1.7 times the units of one, where the host leaves the garbage collector room
+// (docs/performance.md).
+//
 // Each pcall runs on a thread of its own. In gopher-lua as it is, a local variable and the closures that captured it before no
 // longer see each other's changes once an error was caught; here they do.
 //
@@ -45,7 +50,7 @@
 // In one process no limit is a wall. What is not bounded, or not exactly:
 //
 //   - Memory is looked at, not counted: one instruction may allocate an array of up to lua.MaxArrayIndex slots, which is 1 GB
-//     unless the host lowers it ([LimitArrays]), and what is allocated between two looks, about a millisecond, comes on top.
+//     unless the host lowers it ([LimitArrays]), and what is allocated between two looks, one to eight milliseconds, comes on top.
 //   - The heap is the process's: a unit may end for what others allocated meanwhile.
 //   - Processor time is that of the goroutine; garbage is collected by others.
 //   - Functions of the host, what [Options].Grants open, and operations of stores end when they honour the context.

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,6 +96,38 @@ func TestAttack_PrintToNobody(t *testing.T) {
 	assault(t, attack{source: `while true do print(("x"):rep(1000)) end`}, &script.Options{Timeout: time.Second, Stdout: w, Output: -1})
 	if err := errors.Join(r.Close(), w.Close()); err != nil { // the write that waits ends now
 		t.Error(err)
+	}
+}
+
+// TestAttack_ByManyAtOnce: eight units that keep all they can, in a process that collects only when it is asked to, end by their bound and not by
+// their deadline. What they keep together may be eight times the bound of one, and what is not collected comes on top.
+func TestAttack_ByManyAtOnce(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	litter := compile(t, `for i = 1, 90 do local t = {} t[131071] = 1 end`) // 2 MB each
+	hog := compile(t, `local t = {} while true do t[#t + 1] = ("x"):rep(2^15) end`)
+	for range 4 {
+		w := newWorld(t)
+		r := script.New(w.reg, &script.Options{Timeout: 5 * time.Second})
+		before := resetPeak(t)
+		if err := r.Exec(t.Context(), litter); err != nil {
+			t.Fatal(err)
+		}
+		var units sync.WaitGroup
+		for range 8 {
+			units.Go(func() {
+				var failed *script.Error
+				if err := r.Exec(t.Context(), hog); !errors.As(err, &failed) || failed.Kind != script.KindMemory {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		units.Wait()
+		grown := (peak(t) - before) >> 20
+		if grown > 3000 {
+			t.Errorf("the process grew by %d MB", grown)
+		}
+		t.Logf("%d MB", grown)
+		goesOn(t, w, r)
 	}
 }
 

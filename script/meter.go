@@ -33,7 +33,7 @@ type meter struct {
 	// In bytes, guarded by meters.mu.
 	known bool  // whether base is
 	base  int64 // what the heap keeps without the unit, as far as it is known
-	most  int64 // what it may have kept besides, since all this was in it at first; 0 once that was taken into account
+	from  int64 // what had ever been allocated when the heap was first looked at
 	ended bool  // it was told to stop; there is nothing more to find out
 }
 
@@ -58,6 +58,7 @@ type meters struct {
 	seen       int64         // what the heap was at the last one, in bytes
 	kept       int64         // what it was last known to keep without units, in bytes; 0 is not yet
 	collecting bool
+	waiting    []*meter      // who waits besides those that the collector was asked about
 	collected  time.Time     // when that was last
 	took       time.Duration // and how long
 }
@@ -68,11 +69,15 @@ type gate struct {
 	came   atomic.Bool // somebody came to it while it was closed
 }
 
-// close closes the gate.
-func (g *gate) close() {
+// close closes the gate. It reports false if it was closed. meters.mu is held.
+func (g *gate) close() bool {
+	if g.closed.Load() != nil {
+		return false
+	}
 	opened := make(chan struct{})
 	g.came.Store(false)
 	g.closed.Store(&opened)
+	return true
 }
 
 // open opens the gate.
@@ -215,31 +220,34 @@ func nextLook(every time.Duration, moved int64) time.Duration {
 	return min(2*every, lookSeldom)
 }
 
-// weigh asks the collector where there may be a unit that keeps too much. Such units wait meanwhile, or they would fill memory faster
-// than it is looked through. w.mu is held.
+// weigh asks the collector where there may be a unit that keeps too much, or one of which nothing is known yet. w.mu is held.
 func (w *meters) weigh(h heap) {
-	ask := false
 	var suspects []*meter
-	rested := time.Since(w.collected) > rest*w.took
+	rested := w.collecting || time.Since(w.collected) > rest*w.took
 	for m := range w.running() {
 		if m.ended {
 			continue
 		}
 		m.begin(h)
 		m.base = min(m.base, h.kept) // what another unit kept when this one began may be gone
-		ask = ask || !m.known
-		if m.known && (m.over(h, 0) || rested && m.doubtful(h, 0)) {
+		if !m.known || m.over(h, 0) || rested && m.doubtful(h, 0) {
 			suspects = append(suspects, m)
 		}
 	}
-	if w.collecting || !ask && suspects == nil {
-		return
+	w.ask(suspects)
+}
+
+// ask asks the collector about units, which wait meanwhile, or they would fill memory faster than it is looked through. Those that are suspected while it
+// is being asked wait until it has answered, and are looked at again then: it sweeps in turns with all who run. w.mu is held.
+func (w *meters) ask(suspects []*meter) {
+	suspects = slices.DeleteFunc(suspects, func(m *meter) bool { return !m.gate.close() })
+	switch {
+	case w.collecting:
+		w.waiting = append(w.waiting, suspects...)
+	case len(suspects) > 0:
+		w.collecting = true
+		go w.collect(suspects)
 	}
-	w.collecting = true
-	for _, m := range suspects {
-		m.gate.close()
-	}
-	go w.collect(suspects)
 }
 
 // begin is the first look at the heap under a unit. What the last collection has found may be what a unit before kept, and is gone by
@@ -248,24 +256,21 @@ func (m *meter) begin(h heap) {
 	if m.known {
 		return
 	}
-	m.known, m.base, m.most = true, h.kept, h.objects
+	m.known, m.base, m.from = true, h.kept, h.allocated
 	switch w := m.w; {
 	case w.kept == 0 || h.kept <= w.kept:
 		w.kept = h.kept
 	case h.kept > w.kept+w.limit/2:
-		m.known, m.most = false, 0
+		m.known = false
 	}
 }
 
 // over reports whether the heap keeps too much, with n bytes more. meters.mu is held.
 func (m *meter) over(h heap, n int64) bool { return m.known && h.kept+n > m.base+m.w.limit }
 
-// acquits reports that a heap which has just been collected keeps no more than it may, once: what the host had come to keep between the last
-// collection and the unit is none of the unit's. meters.mu is held.
-func (m *meter) acquits(h heap, n int64) bool {
-	m.base, m.most = max(m.base, min(h.kept, m.most)), 0
-	return !m.over(h, n)
-}
+// learn takes into account what a collection has found. What is kept beyond all that was allocated since the first look was there before: no
+// collection had seen it, and it is none of the unit's. meters.mu is held.
+func (m *meter) learn(h heap) { m.base = max(m.base, h.kept-(h.allocated-m.from)) }
 
 // doubtful reports whether the heap has grown so far, with n bytes more, that nothing but a collection tells what of it is kept: by half
 // more than the limit, and by a good part of what there was before, since a large heap takes long to collect. meters.mu is held.
@@ -289,8 +294,9 @@ func (w *meters) collect(suspects []*meter) {
 		}
 	}
 	for _, m := range suspects {
+		m.learn(h)
 		switch {
-		case !m.over(h, 0), m.acquits(h, 0):
+		case !m.over(h, 0):
 		case m.gate.came.Load():
 			m.end()
 		default:
@@ -298,6 +304,10 @@ func (w *meters) collect(suspects []*meter) {
 		}
 		m.gate.open()
 	}
+	for _, m := range w.waiting {
+		m.gate.open()
+	}
+	w.waiting = nil
 }
 
 // fits reports whether n bytes more are within the limit, and ends the unit if not. It waits no longer than until done is closed.
@@ -314,7 +324,8 @@ func (m *meter) fits(done <-chan struct{}, n int64) bool {
 	h := readHeap()
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
-	if !m.over(h, n) || m.acquits(h, n) {
+	m.learn(h)
+	if !m.over(h, n) {
 		return true
 	}
 	m.end()
@@ -327,16 +338,11 @@ func (m *meter) end() {
 	m.stop(&errMemory{m.w.limit})
 }
 
-// suspect has the collector asked about the unit, unless it is being asked.
+// suspect has the collector asked about the unit.
 func (m *meter) suspect() {
-	w := m.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.collecting {
-		w.collecting = true
-		m.gate.close()
-		go w.collect([]*meter{m})
-	}
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	m.w.ask([]*meter{m})
 }
 
 // fitsIn reports whether there is no doubt that n bytes more are within the limit.
@@ -344,20 +350,21 @@ func (m *meter) fitsIn(h heap, n int64) bool {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	m.begin(h)
-	return !m.over(h, n) && (!m.known || !m.doubtful(h, n))
+	return m.known && !m.over(h, n) && !m.doubtful(h, n)
 }
 
 // A heap is what the runtime tells about that of the process, in bytes.
 type heap struct {
-	objects int64 // kept, or not collected yet
-	kept    int64 // what the last collection has found in use
+	objects   int64 // kept, or not collected yet
+	kept      int64 // what the last collection has found in use
+	allocated int64 // ever
 }
 
 // readHeap takes about a microsecond. Before the first collection all is taken to be kept.
 func readHeap() heap {
-	samples := [2]metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	samples := [3]metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(samples[:])
-	h := heap{int64(samples[0].Value.Uint64()), int64(samples[1].Value.Uint64())}
+	h := heap{int64(samples[0].Value.Uint64()), int64(samples[1].Value.Uint64()), int64(samples[2].Value.Uint64())}
 	if h.kept == 0 {
 		h.kept = h.objects
 	}
