@@ -49,8 +49,8 @@ func TestClusterList_AtRest_ListsEachLivingStringOfThePrefix(t *testing.T) {
 	for i := range 30 {
 		key := fmt.Sprint("k:list", i)
 		c.Servers[c.Primary(t, slotOf(key))].Do(t, "RPUSH", key, "x")
-		key = fmt.Sprint("k:expired", i)
-		c.Servers[c.Primary(t, slotOf(key))].Do(t, "SET", key, "x", "PX", "1")
+		key = fmt.Sprint("k:expired", i) // and still there
+		c.Servers[c.Primary(t, slotOf(key))].Do(t, "SET", key, "x", "PXAT", "1")
 	}
 	for _, limit := range []int{1, 7, 100, 1000} {
 		if limit == 1 && boundtest.Race {
@@ -62,7 +62,7 @@ func TestClusterList_AtRest_ListsEachLivingStringOfThePrefix(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(page.Keys) > 2*limit+2*minCount {
+			if len(page.Keys) > 3*limit+2*minCount { // three servers' worth of chance; TestNextCount tells how seldom it is twice
 				t.Errorf("a page of %d has %d keys", limit, len(page.Keys))
 			}
 			all = append(all, page.Keys...)
@@ -71,7 +71,7 @@ func TestClusterList_AtRest_ListsEachLivingStringOfThePrefix(t *testing.T) {
 			}
 		}
 		if slices.Sort(all); !slices.Equal(all, keys) { // and none twice
-			t.Errorf("limit %d: %d keys, want %d, each once", limit, len(all), len(keys))
+			t.Errorf("limit %d: %d keys, want %d, each once: %q", limit, len(all), len(keys), all)
 		}
 	}
 	if got, pages := listAll(t, ctx, d, "none:", 100); len(got) > 0 || pages != 1 {

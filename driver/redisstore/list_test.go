@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -170,6 +171,42 @@ func TestList_ForgedCursors(t *testing.T) {
 		for _, key := range page.Keys {
 			if !strings.HasPrefix(key, "k:") {
 				t.Fatalf("a forged cursor listed %q", key)
+			}
+		}
+	}
+}
+
+// Pages of keys that are spread by chance: few are much longer than was asked for, and few round trips fill them.
+func TestNextCount_FillsAPageInFewStepsAndNotFarBeyond(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, limit := range []int{1, 7, 15, 40, 100} {
+		for _, share := range []float64{.02, .05, .08, .14, .3, .8} {
+			const pages = 2000
+			long, steps, expected := 0, 0, float64(max(limit, minCount))*share
+			for range pages {
+				found, looked, count := 0, 0, max(limit, minCount)
+				for found < limit {
+					for range count {
+						if r.Float64() < share {
+							found++
+						}
+					}
+					steps++
+					looked += count
+					if found < limit {
+						count = nextCount(limit, found, looked, count)
+					}
+				}
+				if found > 2*limit+2*minCount {
+					long++
+				}
+			}
+			if long > pages/500 {
+				t.Errorf("limit %d, %v of the keys: %d of %d pages are more than twice as long", limit, share, long, pages)
+			}
+			// Each step may double what was looked at, and at the end one or two are short.
+			if most := 3.5 + max(0, math.Log2(float64(limit)/expected)/1.5); float64(steps)/pages > most {
+				t.Errorf("limit %d, %v of the keys: %v steps a page, want %v at most", limit, share, float64(steps)/pages, most)
 			}
 		}
 	}
