@@ -57,6 +57,7 @@ type call struct {
 // A load is all cells of a run.
 type load struct {
 	prefix   string
+	deadline time.Duration // of each call
 	cells    []*cell
 	unseeded []*cell // that have to be written before they are used
 	counters [workers / rivals]*cell
@@ -125,7 +126,7 @@ func (c *cell) add(worker int, random *rand.Rand) *call {
 }
 
 // do makes the call.
-func (c *call) do(d store.Driver) {
+func (c *call) do(d store.Driver, deadline time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	start := time.Now()

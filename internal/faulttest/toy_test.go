@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/servertest"
 	"github.com/luastore/store/value"
 )
 
@@ -39,9 +41,12 @@ type toyServer struct {
 
 func startToy(t testing.TB) *toyServer {
 	t.Helper()
-	s := &toyServer{addr: "127.0.0.1:0", entries: map[string][]byte{}}
+	port, err := servertest.FreePort() // nobody else is given it while the server is down
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &toyServer{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), entries: map[string][]byte{}}
 	s.listen(t)
-	s.addr = s.listener.Addr().String()
 	t.Cleanup(s.kill)
 	return s
 }

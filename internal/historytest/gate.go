@@ -2,9 +2,12 @@ package historytest
 
 import (
 	"net"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/luastore/store/internal/servertest"
 )
 
 // An absence is how a server is away.
@@ -41,16 +44,19 @@ type gate struct {
 // startGate starts a gate before the server at target, host:port, for the length of a test.
 func startGate(t testing.TB, target string) *gate {
 	t.Helper()
-	g := &gate{target: target, addr: "127.0.0.1:0", conns: map[net.Conn]struct{}{}}
+	port, err := servertest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{target: target, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), conns: map[net.Conn]struct{}{}}
 	if err := g.listen(); err != nil {
 		t.Fatal(err)
 	}
-	g.addr = g.listener.Addr().String()
 	t.Cleanup(g.close)
 	return g
 }
 
-// listen accepts connections. Nobody else has taken the port meanwhile, unless the system gave it away.
+// listen accepts connections. Nobody else has taken the port meanwhile: it is one that is given once, and never by the system.
 func (g *gate) listen() error {
 	listener, err := net.Listen("tcp", g.addr)
 	if err != nil {

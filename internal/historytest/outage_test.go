@@ -290,7 +290,7 @@ func TestOutage_EveryFault_IsCaughtByItsRule(t *testing.T) {
 	for _, f := range outageFaults {
 		if !f.timed || !boundtest.Race {
 			way, _, _ := strings.Cut(f.caught, "/")
-			outputs[f.name] = startChild(t, "^TestOutageFault$/^"+way+"$", f.name)
+			outputs[f.name] = startChild(t, "^TestOutageFault$/^"+way+"$", f.name, "1")
 		}
 	}
 	for _, f := range outageFaults {
