@@ -349,12 +349,14 @@ func (l *link) fail(err error) {
 	}
 	l.err = err
 	close(l.broken)
+	l.mu.Unlock()
+	l.driver.lost(l) // before those who wait hear of it: what they send again is not to go here
+	l.mu.Lock()
 	for _, r := range l.waiting {
 		l.drop(r)
 		r.put(reply{err: &brokenLink{err}})
 	}
 	l.mu.Unlock()
-	l.driver.lost(l)
 	l.wire.Close()
 	l.conn.Close()
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/luastore/store"
 	"github.com/luastore/store/internal/natstest"
@@ -18,6 +19,8 @@ import (
 type breaker struct {
 	addr  string
 	armed atomic.Bool
+	after atomic.Uint64        // so many messages of link it waits for, before it breaks a connection
+	link  atomic.Pointer[link] // nil: it does not wait
 }
 
 func startBreaker(t testing.TB, target string) *breaker {
@@ -52,12 +55,25 @@ func (b *breaker) replies(conn, server net.Conn) {
 	p := make([]byte, 64<<10)
 	for {
 		n, err := server.Read(p)
-		if err != nil || strings.Contains(string(p[:n]), "MSG ") && b.armed.CompareAndSwap(true, false) {
+		if err != nil {
+			return
+		}
+		if strings.Contains(string(p[:n]), "MSG ") && b.armed.CompareAndSwap(true, false) {
+			b.await()
 			return
 		}
 		if _, err := conn.Write(p[:n]); err != nil {
 			return
 		}
+	}
+}
+
+// await waits for the messages that are to be sent before the connection breaks, if it was told of any.
+func (b *breaker) await() {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for l := b.link.Load(); l != nil && l.conn.Stats().OutMsgs < b.after.Load(); {
+		<-tick.C
 	}
 }
 
@@ -119,11 +135,36 @@ func TestLostReplies(t *testing.T) {
 			t.Errorf("%s whose reply was lost was not sent again: %v", name, err)
 		}
 	}
+	up()
+	b.after.Store(d.sent() + 2) // else the second may go out on the next connection, and be confirmed
+	b.link.Store(d.live.Load())
 	b.armed.Store(true)
 	err = d.SetMany(ctx, []store.Item{{Key: "t:1"}, {Key: "t:2"}}, 0)
 	var batch *store.BatchError
 	if !errors.As(err, &batch) || !slices.Contains(batch.Keys(), "t:2") || store.Kind(err) != "unknown_outcome" {
 		t.Errorf("a batch whose replies were lost: %v", err)
+	}
+}
+
+// Who hears that the connection broke, and sends again, must not find it.
+func TestConnectionThatBroke_IsGoneBeforeItsRequestsEnd(t *testing.T) {
+	p := startPuppet(t, func(came post) string {
+		if came.is("STREAM.MSG.GET") {
+			return silence
+		}
+		return ""
+	})
+	d := openURL(t, "nats://"+p.addr+"/b")
+	l := d.live.Load()
+	r := must(l.send(testContext(t), d.api+"STREAM.MSG.GET."+d.stream, nil, getRequest(d.subject("t:k"))))(t)
+	d.mu.Lock() // which holds up who takes it away
+	go l.fail(errHungUp)
+	eventually(t, "the connection is gone", func() bool { return d.live.Load() == nil })
+	early := len(r.reply)
+	d.mu.Unlock()
+	var broken *brokenLink
+	if got := <-r.reply; early != 0 || !errors.As(got.err, &broken) {
+		t.Errorf("%d replies before the connection was gone, then %v", early, got.err)
 	}
 }
 

@@ -254,6 +254,21 @@ func TestDriver_PebbleThatGivesUp_FailsTheStoreAndNotTheProcess(t *testing.T) {
 	}
 }
 
+// Calls under way tell their callers that the disk failed, and those call again, while the driver is only about to learn of it.
+func TestDriver_DiskThatHasJustFailed_RefusesCalls(t *testing.T) {
+	d := openOn(t, small, newMemory())
+	learn, told := d.disk.onBreak, make(chan struct{})
+	d.disk.onBreak = func(err error) { <-told; learn(err) }
+	go d.disk.fail(errInjected)
+	eventually(t, "the disk has failed", func() bool { return d.disk.broken() != nil })
+	for name, call := range everyCall(d) {
+		if err := call(t.Context()); store.Kind(err) != "unavailable" || !strings.Contains(err.Error(), "open the store again") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	close(told)
+}
+
 func TestDriver_Failure_IsLogged(t *testing.T) {
 	var out syncBuffer
 	to := small

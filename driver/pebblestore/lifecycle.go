@@ -45,7 +45,8 @@ func (d *Driver) enter(ctx context.Context) error {
 	if err := ended(ctx); err != nil {
 		return err
 	}
-	if d.stopping.Load() || !d.calls.TryRLock() { // which fails only once it is stopping
+	// It is broken a moment before it is stopping, and calls under way tell their callers at once.
+	if d.stopping.Load() || d.disk.broken() != nil || !d.calls.TryRLock() { // which fails only once it is stopping
 		return d.refusal()
 	}
 	return nil
