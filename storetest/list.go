@@ -47,7 +47,7 @@ var listRules = slices.Concat([]rule{
 		}
 		s.pass(s.brief())
 		s.wantKeys("t:", 10, "t:live")
-		s.idle()
+		s.idle(s.brief())
 		s.wantKeys("t:", 10, "t:live")
 	}},
 	// A listing that looks first at keys and then at entries must not take what is swept in between for live.

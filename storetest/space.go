@@ -333,6 +333,18 @@ func (s *space) pass(d time.Duration) {
 	s.eventually("an entry expires", d+patience, func() bool { return !s.has(witness) })
 }
 
+// before lets do write entries with a ttl that a rule can wait for and then change them, and returns the ttl. The entries live until the
+// last change: where the calls took so long that they may have expired between, do runs again, with a ttl that is longer.
+func (s *space) before(do func(ttl time.Duration)) time.Duration {
+	s.Helper()
+	for ttl := s.brief(); ; ttl *= 4 {
+		start := time.Now()
+		if do(ttl); time.Since(start) < ttl {
+			return ttl
+		}
+	}
+}
+
 // expired writes an entry under key, whose value is v, and waits until it has expired.
 func (s *space) expired(key string, v []byte) {
 	s.Helper()

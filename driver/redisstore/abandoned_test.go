@@ -272,7 +272,8 @@ func TestConnectionThatBreaksUnderACall_AndIsNotMadeAnew_EndsTheCallAtOnce(t *te
 	})
 	// The connection is made anew by a call that comes later, but not before these have left.
 	var wait sync.WaitGroup
-	wait.Go(func() { d.Delete(testContextShort(t), "k:1") })
+	ctx, cancel := context.WithCancel(testContext(t))
+	wait.Go(func() { d.Delete(ctx, "k:1") })
 	eventually(t, "the new connection is wanted", func() bool { only(d).mu.Lock(); defer only(d).mu.Unlock(); return only(d).dialing != nil })
 	for _, c := range []call{stale, queued} {
 		start := time.Now()
@@ -285,6 +286,7 @@ func TestConnectionThatBreaksUnderACall_AndIsNotMadeAnew_EndsTheCallAtOnce(t *te
 			t.Errorf("%v (%s), want unavailable: nothing was sent", err, kind)
 		}
 	}
+	cancel()
 	wait.Wait()
 	select {
 	case <-link.gone:

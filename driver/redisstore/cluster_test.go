@@ -252,7 +252,8 @@ func (in *incrementer) end(t *testing.T, d store.Driver, lost bool) {
 			t.Errorf("%s: %v", kind, in.lastErr[kind])
 		}
 	}
-	if over := in.longest - in.callBudget; over > boundtest.Scale(answerBound) {
+	// It is the longest of thousands, beside all else that runs: answerBound is for tests that measure what a busy machine adds.
+	if over := in.longest - in.callBudget; over > boundtest.Scale(closeBound) {
 		t.Errorf("a call took %v longer than it had", over)
 	}
 	for key, most := range in.sent {

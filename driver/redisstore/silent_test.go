@@ -70,11 +70,18 @@ const (
 )
 
 // endedCall makes a call whose context ends after 20 ms, and returns how late its answer came, and its error. A busy machine may end
-// the context before the command is sent: then once more.
+// the context before the command is sent: then once more. Each call has a link of its own: on that of the calls before, their commands may
+// be sent as late as during this one, and a second after the first of them it is given up.
 func endedCall(t *testing.T, d *Driver, op func(context.Context, *Driver) error, with withEnd) (late time.Duration, err error) {
 	t.Helper()
 	const after = 20 * time.Millisecond
 	for range 10 {
+		if before := only(d).live.Load(); before != nil {
+			before.cut()
+		}
+		if only(d).crowded.Load() {
+			makePiped(t, d)
+		}
 		link := must(only(d).connect(testContext(t)))(t)
 		written := link.written.Load()
 		ctx, cancel := with(context.Background(), after)

@@ -48,12 +48,23 @@ func stop(t *testing.T, server *pgtest.Server) (goOn func()) {
 
 func TestDriver_ServerStandsStill_CallsEndInTime(t *testing.T) {
 	server := pgtest.Start(t, nil)
+	const deadline = 100 * time.Millisecond
+	boundtest.AtMost(t, "the longest of 16 calls with a deadline of 100 ms", boundtest.Scale(deadline+50*time.Millisecond), func() time.Duration {
+		return callWhileItStands(t, server, deadline)
+	})
+}
+
+// callWhileItStands makes calls to a server that stands still, and returns what the longest of them took.
+func callWhileItStands(t *testing.T, server *pgtest.Server, deadline time.Duration) (longest time.Duration) {
+	t.Helper()
 	d := openURL(t, server.URL()+"?max_conns=4&dial_timeout=1s")
-	if _, err := d.Incr(testContext(t), "k:n", 1, 0, 0); err != nil {
+	defer d.Close()
+	before, err := d.Incr(testContext(t), "k:n", 1, 0, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
 	goOn := stop(t, server)
-	const callers, deadline = 16, 100 * time.Millisecond
+	const callers = 16
 	var took [callers]time.Duration
 	var errs [callers]error
 	done := make(chan int, callers)
@@ -76,9 +87,10 @@ func TestDriver_ServerStandsStill_CallsEndInTime(t *testing.T) {
 	}
 	for range callers {
 		i := <-done
-		if kind := store.Kind(errs[i]); took[i] > boundtest.Scale(deadline+50*time.Millisecond) || kind != "timeout" && (kind != "unknown_outcome" || i%3 != 2) {
+		if kind := store.Kind(errs[i]); kind != "timeout" && (kind != "unknown_outcome" || i%3 != 2) {
 			t.Errorf("call %d: %v after %v", i, errs[i], took[i])
 		}
+		longest = max(longest, took[i])
 	}
 	// They are given up, though the server does not say goodbye, and so are attempts to connect, after dial_timeout.
 	begin := time.Now()
@@ -92,9 +104,10 @@ func TestDriver_ServerStandsStill_CallsEndInTime(t *testing.T) {
 	}
 	goOn()
 	eventually(t, "the driver is back", func() bool { return d.Set(testContext(t), "k:k", nil, 0) == nil })
-	if n, err := d.Incr(testContext(t), "k:n", 1, 0, 0); n != 2 || err != nil {
-		t.Errorf("increments that timed out were made: %v, %v", n, err)
+	if n, err := d.Incr(testContext(t), "k:n", 1, 0, 0); n != before+1 || err != nil {
+		t.Errorf("increments that timed out were made: %v after %v, %v", n, before, err)
 	}
+	return longest
 }
 
 func TestClose_WhileTheServerStandsStill_Returns(t *testing.T) {

@@ -46,7 +46,7 @@ type pool struct {
 	mu       sync.Mutex
 	idle     []*conn               // the one used last is at the end
 	pruner   *time.Timer           // runs while there is an idle connection
-	lent     int                   // connections that calls have
+	lent     int                   // connections that calls have, and attempts to make one
 	back     chan struct{}         // closed when one of them comes back; nil where nobody waits for that
 	wires    map[net.Conn]struct{} // all that may be open
 	redialAt time.Time
@@ -120,14 +120,16 @@ func (p *pool) takeSlot(ctx context.Context) error {
 func (p *pool) take() *conn {
 	for c := p.pop(); c != nil; c = p.pop() {
 		if c.alive() {
-			p.lend(1)
 			return c
 		}
 		p.bury(c)
+		p.lend(-1)
 	}
 	return nil
 }
 
+// pop lends the idle connection that was used last, or returns nil. It is never neither idle nor lent: a call for which the server
+// has no room would take it for gone, and have nothing to wait for.
 func (p *pool) pop() *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,13 +139,14 @@ func (p *pool) pop() *conn {
 	}
 	c := p.idle[last]
 	p.idle[last] = nil
+	p.lent++
 	if p.idle = p.idle[:last]; last == 0 {
 		p.pruner.Stop()
 	}
 	return c
 }
 
-// lend counts the connections that calls have, and tells those who wait when there are fewer.
+// lend counts the connections that calls have, or try to make, and tells those who wait when there are fewer.
 func (p *pool) lend(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -323,9 +326,11 @@ func (p *pool) inTurn(left chan struct{}) (*conn, error) {
 	if err := p.resting(); err != nil {
 		return nil, err
 	}
+	// It counts from here on: the server may have no room for another one before it is known here that this one got in.
+	p.lend(1)
 	c, err := p.attempt()
-	if err == nil {
-		p.lend(1)
+	if err != nil {
+		p.lend(-1)
 	}
 	return c, err
 }

@@ -100,6 +100,38 @@ func TestPool_ServerWithoutRoom_CallsWaitForAConnectionThatIsThere(t *testing.T)
 	d.pool.release(second)
 }
 
+// The server may refuse a call because it has just let another one in, which is not known here yet: the call must not fail, as where
+// nobody has a connection, but wait for that one.
+func TestPool_CallThatIsRefused_WaitsForAnAttemptThatIsUnderWay(t *testing.T) {
+	p := newPool(2, time.Minute)
+	var dials atomic.Int64
+	proceed := make(chan struct{})
+	p.dial = func(context.Context) (*conn, error) {
+		if dials.Add(1) == 1 {
+			<-proceed
+		}
+		return nil, &crowded{store.Errorf(store.ErrUnavailable, "no room")}
+	}
+	errs := make(chan error, 2)
+	for range 2 {
+		go func() { errs <- second(p.acquire(testContext(t))) }()
+	}
+	eventually(t, "one of them waits for the other", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.back != nil || len(errs) > 0
+	})
+	if len(errs) > 0 {
+		t.Error("one of them failed while the other one was at it")
+	}
+	close(proceed)
+	for range cap(errs) {
+		if err := <-errs; store.Kind(err) != "unavailable" {
+			t.Errorf("where nobody got a connection: %v", err)
+		}
+	}
+}
+
 // silentFirst passes connections on, but leaves some of the first without an answer. It counts all.
 func silentFirst(t *testing.T, target string, silent int64) (addr string, accepted *atomic.Int64) {
 	t.Helper()
@@ -152,14 +184,16 @@ func TestOpen_SilentServer_EndsWithTheDeadline(t *testing.T) {
 	for name, greeting := range map[string]string{"at once": "", "in the TLS handshake": "S", "in the middle of a message": "R\x00\x00"} {
 		for _, mode := range []string{"disable", "require"} {
 			addr := greet(t, greeting)
-			ctx, cancel := context.WithTimeout(testContext(t), 100*time.Millisecond)
-			begin := time.Now()
-			_, err := Opener(must(ParseURL("postgres://u:p@" + addr + "/d?sslmode=" + mode))(t)).Open(ctx)
-			took := time.Since(begin)
-			cancel()
-			if err == nil || took > boundtest.Scale(150*time.Millisecond) {
-				t.Errorf("silent %s, sslmode=%s: %v after %v", name, mode, err, took)
-			}
+			what := fmt.Sprintf("silent %s, sslmode=%s: opening with a deadline of 100 ms", name, mode)
+			boundtest.AtMost(t, what, boundtest.Scale(150*time.Millisecond), func() time.Duration {
+				ctx, cancel := context.WithTimeout(testContext(t), 100*time.Millisecond)
+				defer cancel()
+				begin := time.Now()
+				if _, err := Opener(must(ParseURL("postgres://u:p@" + addr + "/d?sslmode=" + mode))(t)).Open(ctx); err == nil {
+					t.Errorf("%s succeeded", what)
+				}
+				return time.Since(begin)
+			})
 		}
 	}
 }
@@ -226,11 +260,12 @@ func TestDriver_BrokenConnections_LeaveNothing(t *testing.T) {
 	}
 	// Of each connection three are open here, of the driver and of the proxy.
 	eventually(t, "the files of the broken ones are closed", func() bool { return openFiles() <= files+3 })
-	d.pool.mu.Lock()
-	if n := len(d.pool.wires); n != 1 {
-		t.Errorf("the pool remembers %d connections, want 1", n)
-	}
-	d.pool.mu.Unlock()
+	// It forgets a broken one in the background, when that is closed.
+	eventually(t, "the pool remembers one connection", func() bool {
+		d.pool.mu.Lock()
+		defer d.pool.mu.Unlock()
+		return len(d.pool.wires) == 1
+	})
 	d.Close()
 	eventually(t, "the goroutines are gone", func() bool { return runtime.NumGoroutine() <= goroutines })
 }
@@ -270,7 +305,7 @@ func TestIncr_WhileTheRowIsLocked_TimesOutAndSaysThatTheServerWasAsked(t *testin
 	other, d := openURL(t, server.URL()), openURL(t, server.URL())
 	d.Incr(testContext(t), "k:n", 1, 0, 0)
 	_, release := hold(t, other, "k:n")
-	ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(testContext(t), time.Second) // a busy machine has asked by then
 	defer cancel()
 	_, err := d.Incr(ctx, "k:n", 1, 0, 0)
 	if store.Kind(err) != "timeout" || strings.Contains(err.Error(), "before") || !strings.Contains(err.Error(), "no reply") {

@@ -141,17 +141,15 @@ func TestDriver_LockHeldElsewhere_EndsACallAtItsDeadline(t *testing.T) {
 		},
 	}
 	for name, call := range calls {
-		ctx, cancel := context.WithTimeout(context.Background(), deadline)
-		start := time.Now()
-		err := call(ctx)
-		took := time.Since(start)
-		cancel()
-		if !errors.Is(err, store.ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s: %v, want a timeout", name, err)
-		}
-		if took > boundtest.Scale(deadline+50*time.Millisecond) {
-			t.Errorf("%s took %v", name, took)
-		}
+		boundtest.AtMost(t, name+" with a deadline of 50 ms", boundtest.Scale(deadline+50*time.Millisecond), func() time.Duration {
+			ctx, cancel := context.WithTimeout(context.Background(), deadline)
+			defer cancel()
+			start := time.Now()
+			if err := call(ctx); !errors.Is(err, store.ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v, want a timeout", name, err)
+			}
+			return time.Since(start)
+		})
 	}
 }
 
@@ -211,7 +209,8 @@ func writeUntilCut(t *testing.T, d *Driver, before int64) (longest int64, cut bo
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	late := time.Now().Add(3 * cutEvery)
-	for i := 0; time.Now().Before(late); i++ {
+	i := 0
+	for ; time.Now().Before(late); i++ {
 		v := megabyte(i)
 		if i >= 300 && longest < longLog {
 			return longest, true
@@ -229,7 +228,8 @@ func writeUntilCut(t *testing.T, d *Driver, before int64) (longest int64, cut bo
 		}
 		longest = size
 	}
-	return longest, false
+	// A slow machine has not written all by then, but several times as much as a log may have that stays short.
+	return longest, i >= 5*longLog>>20 && longest < longLog
 }
 
 // readUntilTheNext reads until another read begins, or for a moment where none can.
