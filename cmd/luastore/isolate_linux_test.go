@@ -250,6 +250,33 @@ func TestIsolate_ProcessorTimeUsedUp(t *testing.T) {
 	}
 }
 
+// TestIsolate_Timeout has a script that waits for what nothing ends, and one that comes only when that has been killed: to wait for it is no
+// part of the unit.
+func TestIsolate_Timeout_KillsAScriptThatWaits_AndNoneThatIsWaitedFor(t *testing.T) {
+	late := command(t, "", "", "--isolate", "--timeout", "1s", "-")
+	stdin, typing := pipe(t)
+	var stdout, stderr strings.Builder
+	late.Stdin, late.Stdout, late.Stderr = stdin, &stdout, &stderr
+	if err := late.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := ended(t, command(t, "", `io.open("`+fifo+`")`, "--isolate", "--timeout", "1s", "--allow", "io", "-"))
+	if got.code != 1 || got.stderr != "luastore: script stopped: it did not stop when it was told to, and was killed\n" {
+		t.Errorf("one that waits: %+v", got)
+	}
+	if _, err := typing.WriteString(`print("here")`); err != nil {
+		t.Fatal(err)
+	}
+	typing.Close()
+	if code, killed := exit(late.Wait()); code != 0 || killed != 0 || stdout.String() != "here\n" || stderr.Len() > 0 {
+		t.Errorf("one that was waited for: exit %d, signal %v, %s%s", code, killed, &stdout, &stderr)
+	}
+}
+
 // TestIsolate_Interrupt_ReleasesTheStores sends a signal to the parent, or to both as a terminal does.
 func TestIsolate_Interrupt_ReleasesTheStores(t *testing.T) {
 	const loop = `local s = require("store").get("a") s:set("a:b", 1) print("ready") while true do s:incr("a:b") end`

@@ -54,7 +54,7 @@ type app struct {
 	stdout, stderr io.Writer
 	env            []string
 	process        *Process // nil where the command is one of several things that the process does
-	isolated       bool     // the process is limited already, as --isolate asks
+	begins         func()   // tells, in a process that --isolate has limited, that the script begins; nil in any other
 	signals        signals
 }
 

@@ -15,8 +15,8 @@ import (
 
 // An isolated process is a child that runs the same command under limits that it sets itself, before it reads anything. Parent and
 // child talk over a pair of sockets, the line, in JSON: the parent says the limits, and why to stop when it was told to; the child
-// says its exit code. A child that ends without a code has crashed. What a crash prints goes to standard error, which is why the
-// child has a pipe in its place, and writes its own messages to another descriptor.
+// says true when the script begins, and its exit code. A child that ends without a code has crashed. What a crash prints goes to
+// standard error, which is why the child has a pipe in its place, and writes its own messages to another descriptor.
 
 // isolatedArg is the first argument of a child. Nobody else gets anywhere with it: the line must come from the parent process.
 const isolatedArg = "isolated"
@@ -73,6 +73,7 @@ type child struct {
 	late    atomic.Bool   // it went on after it was to stop
 	command *exec.Cmd
 	line    *os.File
+	code    *int // that the child has said; nil: none
 	printed head // to standard error, by Go and by libraries
 
 	onHangup func(take func()) (stop func()) // nil where SIGHUP ends the process
@@ -88,6 +89,9 @@ func (c *child) run(ctx context.Context, its *os.File) error {
 	if err != nil {
 		return err
 	}
+	if c.onHangup != nil { // before the script can run, and somebody see that it does
+		defer c.onHangup(func() { _ = c.command.Process.Signal(syscall.SIGHUP) })() // it is the child that has the stores
+	}
 	// A child that is gone hears nothing, which Wait tells.
 	words := json.NewEncoder(c.line)
 	_ = words.Encode(c.limits)
@@ -97,14 +101,34 @@ func (c *child) run(ctx context.Context, its *os.File) error {
 		c.killIn(closeTimeout)
 	})
 	defer stop()
-	if c.onHangup != nil {
-		defer c.onHangup(func() { _ = c.command.Process.Signal(syscall.SIGHUP) })() // it is the child that has the stores
-	}
-	if c.timeout > 0 {
-		defer c.killIn(c.timeout + closeTimeout).Stop()
-	}
+	gone := make(chan struct{})
+	go func() { defer close(gone); c.listen() }()
 	_ = c.command.Wait()
+	<-gone
 	return nil
+}
+
+// listen hears what the child says, until it is gone. The timeout counts from where the script begins, which may have been waited for long.
+func (c *child) listen() {
+	var kill *time.Timer
+	for words := json.NewDecoder(c.line); ; {
+		var word any
+		if words.Decode(&word) != nil {
+			break
+		}
+		switch word := word.(type) {
+		case bool:
+			if c.timeout > 0 && kill == nil {
+				kill = c.killIn(c.timeout + closeTimeout)
+			}
+		case float64:
+			code := int(word)
+			c.code = &code
+		}
+	}
+	if kill != nil {
+		kill.Stop()
+	}
 }
 
 // killIn kills the child if it is still there a second after it should have stopped: a script that was allowed io or os may wait for what
@@ -118,15 +142,13 @@ func (c *child) killIn(d time.Duration) *time.Timer {
 
 // outcome is that of the child, which has said itself what went wrong if it could.
 func (c *child) outcome(a *app) error {
-	var code int
-	crashed := json.NewDecoder(c.line).Decode(&code) != nil
-	if crashed {
+	if c.code == nil {
 		return &failure{exitScript, fmt.Errorf("script stopped: %s", c.crash())}
 	}
-	if _, err := a.stderr.Write(c.printed.text); err != nil || code == exitDone {
+	if _, err := a.stderr.Write(c.printed.text); err != nil || *c.code == exitDone {
 		return a.written(err)
 	}
-	return &failure{code, nil}
+	return &failure{*c.code, nil}
 }
 
 // crash says why a child ended that did not say so.

@@ -58,7 +58,7 @@ func TestChild_WithoutLimits_DoesNotRun(t *testing.T) {
 	}
 	defer stderr.Close()
 	p := &Process{Args: []string{"version"}, Stdout: stderr, Stderr: stderr}
-	code := p.mainLimited(t.Context(), json.NewDecoder(strings.NewReader("")))
+	code := p.mainLimited(t.Context(), json.NewDecoder(strings.NewReader("")), nil)
 	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)

@@ -23,8 +23,9 @@ func (p *Process) mainIsolated(ctx context.Context) (code int, ok bool) {
 	line := os.NewFile(childLine, "line to the parent")
 	inner := *p
 	inner.Args, inner.Stderr = p.Args[1:], os.NewFile(childStderr, "stderr")
-	code = inner.mainLimited(ctx, json.NewDecoder(line))
-	_ = json.NewEncoder(line).Encode(code) // a parent that is gone needs none
+	words := json.NewEncoder(line) // a parent that is gone needs none
+	code = inner.mainLimited(ctx, json.NewDecoder(line), func() { _ = words.Encode(true) })
+	_ = words.Encode(code)
 	return code, true
 }
 
@@ -34,8 +35,8 @@ func fromParent(descriptor int) bool {
 	return err == nil && int(peer.Pid) == os.Getppid()
 }
 
-// mainLimited runs the command under the limits that the parent says.
-func (p *Process) mainLimited(ctx context.Context, words *json.Decoder) int {
+// mainLimited runs the command under the limits that the parent says, and calls begins when the script does.
+func (p *Process) mainLimited(ctx context.Context, words *json.Decoder, begins func()) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var l limits
@@ -50,7 +51,7 @@ func (p *Process) mainLimited(ctx context.Context, words *json.Decoder) int {
 	}
 	go endWithParent(cancel, words)
 	a := p.app()
-	a.isolated = true
+	a.begins = begins
 	return a.main(ctx, p.Args)
 }
 

@@ -131,7 +131,7 @@ func (a *app) run(ctx context.Context, o runOptions, name string, args []string)
 		return err
 	}
 	o.complete(loaded)
-	if o.isolate && !a.isolated {
+	if o.isolate && a.begins == nil {
 		return a.isolate(ctx, o)
 	}
 	program, root, err := a.load(ctx, name)
@@ -145,6 +145,9 @@ func (a *app) run(ctx context.Context, o runOptions, name string, args []string)
 		values := make([]any, len(args))
 		for i, arg := range args {
 			values[i] = arg
+		}
+		if a.begins != nil {
+			a.begins()
 		}
 		return a.scriptFailure(s, script.New(s.reg, options).Exec(ctx, program, values...))
 	})
