@@ -89,24 +89,26 @@ func TestStrings_LongWork_TakesTimeInProportion(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			L := newStringState(t, t.Context())
+			f, err := L.LoadString(`local s = ...; ` + code)
+			if err != nil {
+				t.Fatal(err)
+			}
 			took := func(n int) time.Duration {
-				f, err := L.LoadString(`local s = ...; ` + code)
-				if err != nil {
-					t.Fatal(err)
-				}
-				best := time.Hour
-				for range 3 {
-					start := time.Now()
-					L.Push(f)
-					L.Push(lua.LString(strings.Repeat("ab c\"", n/5)))
-					L.Call(1, 0)
-					best = min(best, time.Since(start))
-				}
-				return best
+				start := time.Now()
+				L.Push(f)
+				L.Push(lua.LString(strings.Repeat("ab c\"", n/5)))
+				L.Call(1, 0)
+				return time.Since(start)
 			}
-			if short, long := took(1<<18), took(1<<20); long > 8*short && long > boundtest.Scale(50*time.Millisecond) {
-				t.Errorf("%v for 1 MB, %v for 256 KB", long, short)
+			// The shortest times, as the machine may be busy with something else, which may last.
+			short, long := time.Hour, time.Hour
+			for round, begin := 0, time.Now(); round < 3 || time.Since(begin) < 10*time.Second; round++ {
+				short, long = min(short, took(1<<18)), min(long, took(1<<20))
+				if round >= 2 && (long <= 8*short || long <= 50*time.Millisecond) {
+					return
+				}
 			}
+			t.Errorf("%v for 1 MB, %v for 256 KB", long, short)
 		})
 	}
 }

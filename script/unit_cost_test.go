@@ -64,19 +64,24 @@ func TestUnits_TwoAtOnce_AreFaster(t *testing.T) {
 	for range 5 {
 		alone(unit) // until the heap has grown as far as it will
 	}
-	for range 20 {
+	// Where neither holds, the machine may be busy with something else for a while.
+	for round := range 60 {
 		units := alone(unit).Seconds() / together(unit, unit).Seconds()
 		if gains = append(gains, units); units >= 1.7 {
 			break
 		}
 		shares = append(shares, units*together(states[0], states[1]).Seconds()/alone(states[0]).Seconds())
+		if round >= 20 && median(shares) >= 0.9 {
+			break
+		}
 	}
-	slices.Sort(shares)
 	t.Logf("two goroutines run so many times the units of one: %.2f; in shares of what bare states gain: %.2f", gains, shares)
-	if slices.Max(gains) < 1.7 && shares[len(shares)/2] < 0.9 {
+	if slices.Max(gains) < 1.7 && median(shares) < 0.9 {
 		t.Error("units keep each other from running at once")
 	}
 }
+
+func median(of []float64) float64 { return slices.Sorted(slices.Values(of))[len(of)/2] }
 
 // several is how many units one goroutine runs.
 const several = 20_000

@@ -112,15 +112,19 @@ func TestRun_ErrorsAndBounds_BreakTheCase(t *testing.T) {
 		`error("ratio 3", 0)`:                     "x_test.lua:3: ratio 3",
 		`coroutine.yield(1)`:                      "x_test.lua:3: attempt to yield across metamethod/C-call boundary",
 		`local x; x()`:                            "x_test.lua:3: attempt to call a non-function object",
-		`while true do end`:                       "x_test.lua:3: stopped: deadline of 100ms passed",
-		`pcall(function() while true do end end)`: "stopped: deadline of 100ms passed",
+		`while true do end`:                       "x_test.lua:3: stopped: deadline of 300ms passed",
+		`pcall(function() while true do end end)`: "stopped: deadline of 300ms passed",
 		`os.exit(3)`:                              "x_test.lua: a test must not call os.exit",
 		`require("missing")`:                      `x_test.lua:3: module "missing" not found: no file missing.lua, missing/init.lua`,
 		`require("../x")`://
 		`x_test.lua:3: bad module name "../x": want names with dots, such as "lib.cart" for lib/cart.lua`,
 		`print(("x"):rep(2 ^ 20 + 1))`: "print: more than 1048576 bytes of output",
 	} {
-		got := runBody(t, &Options{Timeout: 100 * time.Millisecond, Grants: []script.Grant{script.GrantOS}}, body)
+		o := &Options{Grants: []script.Grant{script.GrantOS}}
+		if strings.Contains(want, "deadline") {
+			o.Timeout = 300 * time.Millisecond // in which the body has to be reached
+		}
+		got := runBody(t, o, body)
 		traced := got.Traceback == "" || strings.HasPrefix(got.Traceback, "called from\n  ")
 		if got.Status != Broken || !strings.HasSuffix(got.Message, want) || !traced {
 			t.Errorf("%s: got %+v\nwant %s", body, got, want)
@@ -335,7 +339,7 @@ func TestAssertions_WhenTheCaseIsStoppedInside_AreNotBlamed(t *testing.T) {
 		`test.fails(function() while true do end end, "^boom$")`,
 		`test.fails(function() local all = {} while true do all[#all + 1] = ("x"):rep(1e5) .. #all end end, "^boom$")`,
 	} {
-		got := runBody(t, &Options{Timeout: 100 * time.Millisecond, Memory: 20e6}, body)
+		got := runBody(t, &Options{Timeout: 300 * time.Millisecond, Memory: 20e6}, body)
 		if got.Status != Broken || !strings.HasPrefix(got.Message, "x_test.lua:3: stopped: ") {
 			t.Errorf("%s: got %+v", body, got)
 		}
@@ -355,7 +359,7 @@ func TestRequire_OfAFileThatNeverAnswers_EndsWithTheCase(t *testing.T) {
 	defer close(stuck.release)
 	f := file(`test.case("x", function() pcall(require, "pipe") end)`)
 	f.Modules = []Folder{{Name: ".", Files: stuck}}
-	if got := runAll(t, &Options{Timeout: 50 * time.Millisecond}, f)["x"]; got.Message != "x_test.lua:2: stopped: deadline of 50ms passed" {
+	if got := runAll(t, &Options{Timeout: 300 * time.Millisecond}, f)["x"]; got.Message != "x_test.lua:2: stopped: deadline of 300ms passed" {
 		t.Errorf("got %+v", got)
 	}
 }
