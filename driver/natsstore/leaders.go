@@ -116,6 +116,10 @@ func (d *Driver) settled(ctx context.Context, l *link, r *request, err error) (u
 				return sequence, nil
 			}
 		case <-timer.C:
+			if len(r.reply) > 0 { // both came while others had the processors
+				timer.Reset(lateAnswer)
+				continue
+			}
 			if isUnavailable(err) {
 				return 0, errUnanswered // that was a server without a majority, and the true leader's answer is still to come
 			}

@@ -69,7 +69,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 // main runs the command and tells what failed.
 func (a *app) main(ctx context.Context, args []string) int {
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // not nil, for which cobra takes those of the process
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
