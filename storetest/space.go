@@ -337,12 +337,16 @@ func (s *space) pass(d time.Duration) {
 // last change: where the calls took so long that they may have expired between, do runs again, with a ttl that is longer.
 func (s *space) before(do func(ttl time.Duration)) time.Duration {
 	s.Helper()
-	for ttl := s.brief(); ; ttl *= 4 {
+	ttl := s.brief()
+	for range 5 {
 		start := time.Now()
 		if do(ttl); time.Since(start) < ttl {
 			return ttl
 		}
+		ttl *= 4
 	}
+	s.Fatalf("a few calls took longer than %v, the ttl of what they write, and than each shorter one before", ttl/4)
+	return 0
 }
 
 // expired writes an entry under key, whose value is v, and waits until it has expired.

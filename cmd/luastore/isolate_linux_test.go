@@ -277,6 +277,43 @@ func TestIsolate_Timeout_KillsAScriptThatWaits_AndNoneThatIsWaitedFor(t *testing
 	}
 }
 
+// A configuration may change while the script is still waited for, when the child, which takes SIGHUP with the script, would end of it.
+func TestIsolate_HangupBeforeTheScriptBegins_ReloadsWhenItDoes(t *testing.T) {
+	h := &hearer{folder: t.TempDir()}
+	fifo := filepath.Join(h.folder, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.write(t, `stores: {before: "mem:"}`)
+	h.cmd = command(t, "", "", "--isolate", fifo)
+	var stdout, stderr strings.Builder
+	h.cmd.Dir, h.cmd.Stdout, h.cmd.Stderr = h.folder, &stdout, &stderr
+	heedHangup(t)
+	if err := h.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(time.Minute, func() {
+		h.cmd.Process.Kill()
+		os.OpenFile(fifo, os.O_RDONLY|syscall.O_NONBLOCK, 0) // for who waits that the child does
+	})
+	defer timer.Stop()
+	script, err := os.OpenFile(fifo, os.O_WRONLY, 0) // which waits until the child reads it
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write(t, `stores: {after: "mem:"}`)
+	h.hangup(t)
+	if _, err := script.WriteString(`while not require("store").get("after") do end print("after")`); err != nil {
+		t.Fatal(err)
+	}
+	script.Close()
+	code, killed := exit(h.cmd.Wait())
+	told := strings.TrimPrefix(stderr.String(), "luastore: luastore.yaml was reloaded\n") // unless the script has ended by then
+	if code != 0 || killed != 0 || stdout.String() != "after\n" || told != "" {
+		t.Errorf("exit %d, signal %v, %s%s", code, killed, &stdout, &stderr)
+	}
+}
+
 // TestIsolate_Interrupt_ReleasesTheStores sends a signal to the parent, or to both as a terminal does.
 func TestIsolate_Interrupt_ReleasesTheStores(t *testing.T) {
 	const loop = `local s = require("store").get("a") s:set("a:b", 1) print("ready") while true do s:incr("a:b") end`

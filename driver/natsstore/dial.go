@@ -82,10 +82,11 @@ func (d *Driver) try(a *attempt) {
 		if err = d.pace(); err != nil {
 			break
 		}
-		if l, err = d.dial(d.first()); err == nil {
+		server := d.first()
+		if l, err = d.dial(server); err == nil {
 			break
 		}
-		d.putLast()
+		d.putLast(server)
 	}
 	if err == nil && !d.publishLink(l) {
 		l.fail(errClosed)
@@ -125,11 +126,7 @@ func (d *Driver) settle(a *attempt, err error) {
 func (d *Driver) lost(l *link) {
 	d.live.CompareAndSwap(l, nil)
 	d.recent.clear()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.servers[d.turn] == l.server {
-		d.turn = (d.turn + 1) % len(d.servers)
-	}
+	d.putLast(l.server)
 }
 
 func (d *Driver) first() string {
@@ -138,10 +135,13 @@ func (d *Driver) first() string {
 	return d.servers[d.turn]
 }
 
-func (d *Driver) putLast() {
+// putLast lets another server be tried first, unless it is another one's turn already.
+func (d *Driver) putLast(server string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.turn = (d.turn + 1) % len(d.servers)
+	if d.servers[d.turn] == server {
+		d.turn = (d.turn + 1) % len(d.servers)
+	}
 }
 
 // pace waits until it is time for the next attempt to connect.

@@ -212,6 +212,18 @@ func TestNextCount_FillsAPageInFewStepsAndNotFarBeyond(t *testing.T) {
 	}
 }
 
+// Nearly all that was asked for is found at once, and then nothing more.
+func TestNextCount_OfKeysThatAreTogether_GoesOnInLargeSteps(t *testing.T) {
+	steps := 0
+	for looked, count := 1000, 1000; looked < maxLook; steps++ {
+		count = nextCount(1000, 999, looked, count)
+		looked += count
+	}
+	if steps > 60 {
+		t.Errorf("%d steps", steps)
+	}
+}
+
 func TestList_EndedContext_StopsBetweenRoundTrips(t *testing.T) {
 	server := redistest.Shared(t)
 	d := openURL(t, server.URL())

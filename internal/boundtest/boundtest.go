@@ -41,12 +41,13 @@ func cost(f func()) (p99 time.Duration, allocated uint64) {
 	defer runtime.UnlockOSThread()
 	times := make([]time.Duration, 0, runs)
 	for range runs {
-		before, waited := totalAlloc(), queued()
+		waited := queued()
+		before := totalAlloc()
 		start := time.Now()
 		f()
 		took := time.Since(start)
-		waited = queued() - waited
 		allocated = max(allocated, totalAlloc()-before)
+		waited = queued() - waited
 		times = append(times, took-min(took, waited))
 	}
 	slices.Sort(times)

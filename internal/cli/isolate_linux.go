@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -77,6 +79,9 @@ type child struct {
 	printed head // to standard error, by Go and by libraries
 
 	onHangup func(take func()) (stop func()) // nil where SIGHUP ends the process
+	mu       sync.Mutex
+	begun    bool // the script, so that the child takes SIGHUP, which would end it before
+	hungUp   bool // SIGHUP came before that
 }
 
 // run starts the child and waits until it has ended. The kernel kills a child when the thread ends that started it, so that the
@@ -90,7 +95,7 @@ func (c *child) run(ctx context.Context, its *os.File) error {
 		return err
 	}
 	if c.onHangup != nil { // before the script can run, and somebody see that it does
-		defer c.onHangup(func() { _ = c.command.Process.Signal(syscall.SIGHUP) })() // it is the child that has the stores
+		defer c.onHangup(c.hangup)()
 	}
 	// A child that is gone hears nothing, which Wait tells.
 	words := json.NewEncoder(c.line)
@@ -118,8 +123,9 @@ func (c *child) listen() {
 		}
 		switch word := word.(type) {
 		case bool:
+			c.begin()
 			if c.timeout > 0 && kill == nil {
-				kill = c.killIn(c.timeout + closeTimeout)
+				kill = c.killIn(min(c.timeout, math.MaxInt64-time.Minute) + closeTimeout)
 			}
 		case float64:
 			code := int(word)
@@ -128,6 +134,24 @@ func (c *child) listen() {
 	}
 	if kill != nil {
 		kill.Stop()
+	}
+}
+
+// hangup tells the child, which has the stores, to read the configuration again.
+func (c *child) hangup() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hungUp = true; c.begun {
+		_ = c.command.Process.Signal(syscall.SIGHUP)
+	}
+}
+
+// begin notes that the child takes SIGHUP from here on, and hands on the one that came before.
+func (c *child) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.begun = true; c.hungUp {
+		_ = c.command.Process.Signal(syscall.SIGHUP)
 	}
 }
 

@@ -118,14 +118,17 @@ func (r *run) judgeTimes(t *testing.T, found report) {
 		took = append(took, c.took)
 	}
 	slices.Sort(took)
-	deadline := r.load.deadline
-	most := boundtest.Scale(deadline + mostOverdue)
+	given := r.load.deadline
+	most := boundtest.Scale(given + mostOverdue)
 	p99, longest := took[(len(took)*99+99)/100-1], took[len(took)-1]
 	if p99 > most {
-		found.add(inTime, "at p99 calls with a deadline of %v took %v, want at most %v", deadline, p99, most)
+		found.add(inTime, "at p99 calls with a deadline of %v took %v, want at most %v", given, p99, most)
+	}
+	if half := took[len(took)/2]; given == unhurried && half > boundtest.Scale(deadline) {
+		found.add(inTime, "where nothing is lost half of the calls took %v and more, want at most %v", half, boundtest.Scale(deadline))
 	}
 	if longest > 10*most {
-		found.add(inTime, "a call with a deadline of %v took %v", deadline, longest)
+		found.add(inTime, "a call with a deadline of %v took %v", given, longest)
 	}
 	slowest := slices.Max(r.recoveries)
 	if slowest > slowestRecovery {

@@ -46,8 +46,9 @@ type pool struct {
 	mu       sync.Mutex
 	idle     []*conn               // the one used last is at the end
 	pruner   *time.Timer           // runs while there is an idle connection
-	lent     int                   // connections that calls have, and attempts to make one
-	back     chan struct{}         // closed when one of them comes back; nil where nobody waits for that
+	lent     int                   // connections that calls have
+	trying   int                   // attempts to make one
+	back     chan struct{}         // closed when there are fewer of either; nil where nobody waits for that
 	wires    map[net.Conn]struct{} // all that may be open
 	redialAt time.Time
 	lastErr  error // why nothing dials before redialAt
@@ -123,7 +124,7 @@ func (p *pool) take() *conn {
 			return c
 		}
 		p.bury(c)
-		p.lend(-1)
+		p.count(-1, 0)
 	}
 	return nil
 }
@@ -146,12 +147,13 @@ func (p *pool) pop() *conn {
 	return c
 }
 
-// lend counts the connections that calls have, or try to make, and tells those who wait when there are fewer.
-func (p *pool) lend(n int) {
+// count counts the connections that calls have, and those that are tried to make, and tells those who wait when there are fewer.
+func (p *pool) count(lent, trying int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lent += n
-	if n < 0 && p.back != nil {
+	p.lent += lent
+	p.trying += trying
+	if lent+trying < 0 && p.back != nil {
 		close(p.back)
 		p.back = nil
 	}
@@ -164,7 +166,7 @@ func (p *pool) release(c *conn) {
 	} else {
 		p.bury(c)
 	}
-	p.lend(-1)
+	p.count(-1, 0)
 	<-p.slots
 }
 
@@ -224,13 +226,14 @@ func (p *pool) bury(c *conn) {
 // connect makes a connection for a call that holds a slot, which it gives up where it fails. Where the server has no room for
 // more connections, the call waits for one of those that others have.
 func (p *pool) connect(ctx context.Context) (*conn, error) {
+	var refused time.Time // since when nobody has a connection, as far as is known; zero: not at all
 	for {
 		c, err := p.connectOnce(ctx)
 		var full *crowded
 		if !errors.As(err, &full) {
 			return c, err // without the slot, or left to the attempt
 		}
-		if err := p.await(ctx, full); err != nil {
+		if err := p.await(ctx, full, &refused); err != nil {
 			<-p.slots
 			return nil, err
 		}
@@ -247,14 +250,18 @@ func (e *crowded) Error() string { return e.err.Error() }
 func (e *crowded) Unwrap() error { return e.err }
 
 // await returns when a connection came back, or when it is time to try again to make one. Where nobody has one it returns the
-// error that said that the server has no room.
-func (p *pool) await(ctx context.Context, full *crowded) error {
+// error that said that the server has no room. One that is being made may be what there was no room beside: it is waited for too, for
+// as long as an attempt may take since refused. Later ones are not, or calls would wait for each other's for ever.
+func (p *pool) await(ctx context.Context, full *crowded, refused *time.Time) error {
 	p.mu.Lock()
 	if len(p.idle) > 0 {
 		p.mu.Unlock()
 		return nil
 	}
-	if p.lent == 0 {
+	if p.lent > 0 || refused.IsZero() {
+		*refused = time.Now()
+	}
+	if p.lent == 0 && (p.trying == 0 || time.Since(*refused) > p.timeout) {
 		p.mu.Unlock()
 		return full.err
 	}
@@ -327,10 +334,12 @@ func (p *pool) inTurn(left chan struct{}) (*conn, error) {
 		return nil, err
 	}
 	// It counts from here on: the server may have no room for another one before it is known here that this one got in.
-	p.lend(1)
+	p.count(0, 1)
 	c, err := p.attempt()
 	if err != nil {
-		p.lend(-1)
+		p.count(0, -1)
+	} else {
+		p.count(1, -1)
 	}
 	return c, err
 }
