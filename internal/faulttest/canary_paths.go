@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/luastore/store"
+	"github.com/luastore/store/internal/boundtest"
 )
 
 // openings opens the driver on servers that are not what it wants.
@@ -153,5 +154,7 @@ func (c *canary[O]) calls(t *testing.T) {
 	for name, operation := range operations {
 		c.failed(name+" of a closed driver", operation(ctx, d))
 	}
-	c.print("a closed driver", d)
+	if !boundtest.Race { // which takes it amiss that package fmt looks at locks, where timers of contexts may still use them
+		c.print("a closed driver", d)
+	}
 }
